@@ -17,11 +17,20 @@ def begin_turn(state: Session, active_position: int | None, remaining_ms: int | 
     `remaining_ms` is the session's own budget for the new turn, None if the session has no own budget. The turn number
     grows by 1; in the first edition it stays None. In a session with a plan, the item at `next_item_position` begins.
     """
-    shown = begin_next_item(show_next_turn(state, active_position, remaining_ms, at_ms), at_ms)
-    turn_number = None if state.turn_number is None else state.turn_number + 1
-    began_version = None if turn_number is None else shown.version
-    turn = CurrentTurn(cycles=state.turn.cycles, began_version=began_version)
-    return with_passed_thresholds(replace(shown, anchor_ms=at_ms, turn_number=turn_number, turn=turn))
+    version, turn_number, began_version = state.version + 1, None, None
+    if state.turn_number is not None:
+        turn_number, began_version = state.turn_number + 1, version
+    begun = replace(
+        state,
+        version=version,
+        updated_at_ms=at_ms,
+        active_position=active_position,
+        remaining_ms=remaining_ms,
+        anchor_ms=at_ms,
+        turn_number=turn_number,
+        turn=CurrentTurn(cycles=state.turn.cycles, began_version=began_version),
+    )
+    return with_passed_thresholds(begin_next_item(begun, at_ms) if state.plan else begun)
 
 
 def with_passed_thresholds(begun: Session) -> Session:
@@ -31,7 +40,7 @@ def with_passed_thresholds(begun: Session) -> Session:
     turn that begins at or below zero does not cross zero.
     """
     reached = reached_warning_thresholds_ms(begun)
-    is_in_overtime = is_past_zero_in_overtime(begun)
+    is_in_overtime = begun.rules.on_timeout is OnTimeout.OVERTIME and is_past_zero_in_overtime(begun)
     if (reached, is_in_overtime) == (begun.turn.warned_ms, begun.turn.is_in_overtime):
         return begun
     return replace(begun, turn=replace(begun.turn, warned_ms=reached, is_in_overtime=is_in_overtime))
@@ -87,7 +96,7 @@ def hold(ended: Session, active_position: int | None, remaining_ms: int | None, 
 
 def is_held(state: Session) -> bool:
     """Return whether the session is paused between two turns. Always False in the first edition."""
-    return state.is_second_edition and any(map(is_hold, state.pauses))
+    return bool(state.pauses) and state.is_second_edition and any(map(is_hold, state.pauses))
 
 
 def is_hold(pause: ActivePause) -> bool:

@@ -88,7 +88,7 @@ def names_participants(state: Session) -> bool:
 
     An item that names no participant then belongs to nobody. Without such an item, the rotation decides.
     """
-    return any(item.participant_id is not None for item in state.plan)
+    return bool(state.plan) and any(item.participant_id is not None for item in state.plan)
 
 
 def find_item_participant(state: Session) -> int | None:

@@ -52,7 +52,7 @@ class CallerResolver:
 
         Call this only while authentication is off.
         """
-        return Principal.anonymous_admin(self.address_for(scope))
+        return _anonymous_admin(self.address_for(scope))
 
     def address_for(self, scope: Scope) -> str:
         """Return the address under which limits count the client: an IPv4 address, or an IPv6 /64 network.
@@ -60,6 +60,8 @@ class CallerResolver:
         The client is the host nearest to this server, on the path of the request, that is not a trusted proxy. Return
         "" for a connection through a Unix socket.
         """
+        if not self._proxies:
+            return _client_key_of_peer((scope.get("client") or ("", 0))[0])
         found = self._find_client(scope)
         return found if isinstance(found, str) else _client_key(found)
 
@@ -142,6 +144,15 @@ def _parse_network(text: str) -> Network:
         address = network.network_address.ipv4_mapped
         return IPv4Network((address or 0, network.prefixlen - _MAPPED_IPV4.prefixlen))
     return network
+
+
+_anonymous_admin = lru_cache(MAX_CACHED_ADDRESSES)(Principal.anonymous_admin)
+
+
+@lru_cache(MAX_CACHED_ADDRESSES)
+def _client_key_of_peer(peer: str) -> str:
+    address = parse_address(peer)
+    return peer if address is None else _client_key(address)
 
 
 @lru_cache(MAX_CACHED_ADDRESSES)

@@ -57,10 +57,15 @@ class RequestAuthentication:
         self._ignored_credentials_warning = IgnoredCredentialsWarning()
 
     async def authenticate(
-        self, scope: Scope, operation: Operation | None, path_parameters: Mapping[str, str]
+        self,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        operation: Operation | None,
+        path_parameters: Mapping[str, str],
     ) -> RequestCaller:
         """Return the caller of a request, with its refusal if the request is not allowed.
 
+        `headers` are the headers by lower-case name.
         `operation` is the operation of the request, None for a path or a method without an operation. `path_parameters`
         are the values of the path's parameters by name. The rules of the scope `session` are not checked here, see
         `authorize_without_session`.
@@ -70,7 +75,7 @@ class RequestAuthentication:
         try:
             is_monitor = self._is_monitor(scope, operation)
             if not is_monitor:
-                principal = await self._authenticate(scope, operation, principal)
+                principal = await self._authenticate(scope, headers, operation, principal)
                 if operation is not None:
                     participant_id = path_parameters.get("participant_id", "").lower()
                     authorize_without_session(principal, operation.verb, participant_id)
@@ -92,7 +97,9 @@ class RequestAuthentication:
             return False
         return self._metrics_token.accepts(scope)
 
-    async def _authenticate(self, scope: Scope, operation: Operation | None, principal: Principal) -> Principal:
+    async def _authenticate(
+        self, scope: Scope, headers: Mapping[bytes, bytes], operation: Operation | None, principal: Principal
+    ) -> Principal:
         """Return the principal of the credential of a request.
 
         `principal` is the principal without a credential. It is the result if authentication is off, or if the
@@ -101,7 +108,7 @@ class RequestAuthentication:
         Raises: Unauthorized, and the other errors of `Authenticator.authenticate`.
         """
         if self._authenticator is None:
-            has_credential = any(name == b"authorization" for name, _ in scope["headers"])
+            has_credential = b"authorization" in headers
             if self._metrics_token is not None and operation is not None and operation.verb == "metrics":
                 # The operator set the token to protect the metrics, so it is needed although authentication is off.
                 message = "/metrics needs the token of SYNCKAIROS_METRICS_TOKEN"

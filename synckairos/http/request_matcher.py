@@ -77,7 +77,8 @@ class RequestMatcher:
             outcome = self._not_found(method, path, scope)
         if "session_id" in path_parameters:
             structlog.contextvars.bind_contextvars(session_id=path_parameters["session_id"])
-        caller = await self._authentication.authenticate(scope, None if found is None else found[0], path_parameters)
+        operation_found = None if found is None else found[0]
+        caller = await self._authentication.authenticate(scope, headers, operation_found, path_parameters)
         principal = caller.principal
         meter = RateMeter(Quota(self._general_rate, principal.limited_client_id)) if is_limited else RateMeter()
         request = RestRequest(

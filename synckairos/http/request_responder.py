@@ -109,7 +109,7 @@ class RequestResponder:
         tenant = request.principal.tenant
         self._tenants.charge_requests(tenant, are_presses=is_press)
         response = await call(request, handler)
-        if any(name == b"idempotency-replayed" for name, _ in response.headers):
+        if (b"idempotency-replayed", b"true") in response.headers:
             self._tenants.undo_request(tenant, is_press=is_press)
         return response
 

@@ -72,10 +72,11 @@ class TenantBudgets:
             if (add := self._counters.get(label := self._labels.label_of(tenant))) is None:
                 add = self._counters[label] = TENANT_REQUESTS.labels(label).inc
             add(count)
-        if are_presses:
-            self._charge(tenant, PRESSES_PER_S, limits.presses_per_s, count)
-        else:
-            self._charge(tenant, REQUESTS_PER_MIN, limits.requests_per_min, count)
+        limit, value = PRESSES_PER_S, limits.presses_per_s
+        if not are_presses:
+            limit, value = REQUESTS_PER_MIN, limits.requests_per_min
+        if value is not None:
+            self._charge(tenant, limit, value, count)
 
     def charge_simulation(self, tenant: str) -> None:
         """Charge a simulation to a tenant. Raises: RateLimitExceeded if the limit is reached."""

@@ -122,7 +122,7 @@ class CommandExecutor:
             await self._authorize(request, decided, before.session)
             bound = bind_to_caller(request, decided, before.session.rules.sync_mode)
             command = with_actor(bound.command, request.principal.actor)
-            result = await self._attempt(bound, command, stored, before, now_ms)
+            result = await self._attempt(name, bound, command, stored, before, now_ms)
             if isinstance(result, SessionResult):
                 return result
             stored, now_ms = result
@@ -212,16 +212,23 @@ class CommandExecutor:
             raise
 
     async def _attempt(
-        self, request: CommandRequest, command: Command, stored: StoredSession, before: RenderedSession, now_ms: int
+        self,
+        name: str,
+        request: CommandRequest,
+        command: Command,
+        stored: StoredSession,
+        before: RenderedSession,
+        now_ms: int,
     ) -> SessionResult | UnfinishedAttempt:
         """Apply a command to a stored session and commit the result, one time. `before` is the parsed stored session.
+
+        `name` is the name of the session in its tenant.
 
         Returns UnfinishedAttempt if another commit came first, or if further transitions are overdue. The caller must
         then try again.
 
         Raises: the refusal of the command.
         """
-        name = request.session_name
         if isinstance(command, Reopen):
             request, command = await self._with_ended_turn(request, command, before.session)
         elif isinstance(command, Amend):
@@ -323,11 +330,9 @@ class CommandExecutor:
 
 def _causes(decision: CommandDecision, request: CommandRequest) -> list[CommitCause]:
     """Return the cause of each transition. The cause of overdue and follow-up transitions is time, not the caller."""
-    causes = [
-        *(CAUSED_BY_TIME for _ in decision.overdue),
-        *(request.cause for _ in decision.own),
-        *(CAUSED_BY_TIME for _ in decision.follow_up),
-    ]
+    causes = [CAUSED_BY_TIME] * len(decision.overdue)
+    causes += [request.cause] * len(decision.own)
+    causes += [CAUSED_BY_TIME] * len(decision.follow_up)
     if causes and request.command_id is not None and decision.refusal is None and not decision.has_more_overdue:
         # The last event row of an accepted command has the command id. So a replay is possible after an eviction.
         at = len(decision.overdue) + len(decision.own) - 1

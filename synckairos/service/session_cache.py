@@ -45,6 +45,11 @@ class SessionCache:
 
         Raises: InvalidStoredData if the document is invalid, or is of another session, epoch or version.
         """
+        _, cached = self._entries.get(session_name) or (None, None)
+        if cached is not None and cached.document == snapshot.document:
+            session = cached.session
+            if session.version == snapshot.version and session.epoch == snapshot.epoch:
+                return cached
         with reporting_invalid_data(key):
             parsed = self.parse_cached(session_name, snapshot.document)
             session = parsed.session

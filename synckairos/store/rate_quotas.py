@@ -1,6 +1,6 @@
 """Rate-limit quotas: the rates, and the token bucket of one client or session in Redis that each quota uses."""
 
-from functools import cache
+from functools import cache, lru_cache
 
 from msgspec import Struct
 
@@ -81,7 +81,7 @@ class Quota(Struct, frozen=True):
 
     def bucket_key(self, keys: Keys) -> str:
         """Return the Redis key of the quota's token bucket."""
-        return keys.rate_limit_bucket(f"{self.rate.name}:{self.owner}")
+        return _bucket_key(keys, self.rate.name, self.owner)
 
     def make_take_tokens_command(self, keys: Keys, tokens: int) -> RedisCommand:
         """Return the Redis command that takes `tokens` tokens from the bucket of the quota.
@@ -89,3 +89,9 @@ class Quota(Struct, frozen=True):
         If `tokens` is negative, the command gives tokens back.
         """
         return ("EVALSHA", TAKE_SCRIPT.sha, 1, self.bucket_key(keys), *self.rate.script_arguments, tokens)
+
+
+@lru_cache(maxsize=4096)
+def _bucket_key(keys: Keys, name: str, owner: str) -> str:
+    # A client and a session send many requests.
+    return keys.rate_limit_bucket(f"{name}:{owner}")

@@ -119,7 +119,8 @@ class SessionStore:
         Raises: RateLimitExceeded if a quota of `meter` is used up; for a replay, only if the quota for replays is used
         up. StoreUnavailable if Redis does not answer.
         """
-        commands: list[RedisCommand] = [("TIME",), self._load_command(session_name, held)]
+        key = self.keys.session(session_name)
+        commands: list[RedisCommand] = [("TIME",), self._load_command(key, held)]
         if record_name is not None:
             commands.append(("HGET", self.keys.idempotency_records(session_name), record_name))
         counts_from = len(commands)
@@ -134,7 +135,7 @@ class SessionStore:
                 meter.raise_if_exceeded()
             else:
                 await recount_as_replay_with_pipe(self._pipe, self.keys, meter)
-        with reporting_invalid_data(self.keys.session(session_name)):
+        with reporting_invalid_data(key):
             return SessionLoadResult(parse_time_ms(replies[0]), parse_stored_session(replies[1], held), record)
 
     def charge_press_without_effect(self, meter: RateMeter | None) -> None:
@@ -161,8 +162,7 @@ class SessionStore:
             for command in meter.build_refund_commands(self.keys):
                 self._pipe.send_unawaited(command)
 
-    def _load_command(self, session_name: str, held: SessionSnapshot | None) -> RedisCommand:
-        key = self.keys.session(session_name)
+    def _load_command(self, key: str, held: SessionSnapshot | None) -> RedisCommand:
         if held is None or not held.tag or len(held.document) < LARGE_DOCUMENT_BYTES:
             return ("HMGET", key, *SESSION_FIELDS)
         return ("EVALSHA", self._load_script.sha, 1, key, held.tag, held.version, *SESSION_FIELDS)

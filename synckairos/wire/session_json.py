@@ -72,7 +72,7 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         "version": state.version,
         "epoch": state.epoch,
         "participants": participants_json(state) if with_lists else [],
-        "groups": groups_json(state) if with_lists else [],
+        "groups": groups_json(state) if with_lists and state.groups else [],
     }
     if state.plan:
         document["plan"] = plan_json(state) if with_lists else []
