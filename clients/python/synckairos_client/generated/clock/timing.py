@@ -172,7 +172,7 @@ def warning_thresholds_ms(state: Session) -> tuple[int, ...]:
 
     They are those of the plan item, or else those of the session. A free first turn has none.
     """
-    if is_turn_free(state):
+    if state.rules.free_first_turn_ms is not None and is_turn_free(state):
         return ()
     if state.item_position is not None and (own_ms := state.plan[state.item_position].warnings_ms) is not None:
         return own_ms
@@ -247,7 +247,7 @@ def _charge_participants(state: Session, elapsed_ms: int) -> tuple[Participant, 
         return replace_item(
             state.participants, state.active_position, replace(active, used_ms=used_ms, remaining_ms=share_ms)
         )
-    if is_turn_free(state):
+    if state.rules.free_first_turn_ms is not None and is_turn_free(state):
         return replace_item(state.participants, state.active_position, replace(active, used_ms=used_ms))
     system = clock_system_for(state, active)
     left = system.charge_elapsed(active, state.turn.used_ms, elapsed_ms)
@@ -261,6 +261,8 @@ def _charge_participants(state: Session, elapsed_ms: int) -> tuple[Participant, 
 
 
 def _charge_groups(state: Session, elapsed_ms: int) -> tuple[Group, ...]:
+    if not state.groups:
+        return ()
     position = active_group_index(state)
     if position is None:
         return state.groups
