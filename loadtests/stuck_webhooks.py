@@ -15,7 +15,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import orjson
@@ -97,12 +96,29 @@ async def serve_stuck(kind: str, reader: asyncio.StreamReader, writer: asyncio.S
 
 @asynccontextmanager
 async def listen(serve: Any) -> AsyncIterator[str]:
-    """Run a receiver inside the block. Yield its URL."""
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    """Run a receiver inside the block. Yield its URL.
+
+    The end of the block closes all connections and waits until their handlers have ended. The end of the event loop
+    would cancel a handler that still runs, and asyncio would log this as an error.
+    """
+    connections: dict[asyncio.Task[Any] | None, asyncio.StreamWriter] = {}
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        connections[task] = writer
+        try:
+            await serve(reader, writer)
+        finally:
+            del connections[task]
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
     finally:
         server.close()
+        for writer in connections.values():
+            writer.transport.abort()
+        await asyncio.gather(*filter(None, connections))
 
 
 async def create_endpoint(client: httpx.AsyncClient, url: str) -> str:
@@ -112,15 +128,27 @@ async def create_endpoint(client: httpx.AsyncClient, url: str) -> str:
     return endpoint_id
 
 
-async def add_pending(settings: Settings, endpoint_id: str, count: int) -> None:
-    """Add `count` old messages of one session to the queue of an endpoint. The audit does not have their events."""
+async def add_pending(settings: Settings, endpoint_ids: Sequence[str], session_id: str, count: int) -> None:
+    """Add `count` old messages of one session to the queue of each endpoint. All have the first event of the session.
+
+    Ends when Postgres has statistics of the rows and has written them to disk, so that no phase contains this work.
+    """
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as connection:
-        await connection.execute(
-            "INSERT INTO webhook_deliveries (delivery_id, endpoint_id, session_id, epoch, version, event_type, due_at,"
-            " leased_until) SELECT gen_random_uuid(), %s, %s, 'e', g, 'cycle_switched', now() - interval '1 hour',"
-            " CASE WHEN g = 1 THEN now() + interval '1 hour' END FROM generate_series(1, %s) AS g",
-            (endpoint_id, uuid4(), count),
-        )
+
+        async def has_event() -> bool:
+            found = await connection.execute("SELECT FROM sync_events WHERE session_id = %s", (session_id,))
+            return found.rowcount > 0
+
+        await eventually(has_event)
+        for endpoint_id in endpoint_ids:
+            await connection.execute(
+                "INSERT INTO webhook_deliveries (delivery_id, endpoint_id, session_id, epoch, version, event_type,"
+                " due_at) SELECT gen_random_uuid(), %s, session_id, epoch, version, event_type, now() - interval '1 h'"
+                " FROM sync_events CROSS JOIN generate_series(1, %s) WHERE session_id = %s AND version = 1",
+                (endpoint_id, count, session_id),
+            )
+        await connection.execute("VACUUM (ANALYZE)")
+        await connection.execute("CHECKPOINT")
 
 
 async def run(options: argparse.Namespace) -> None:
@@ -148,8 +176,7 @@ async def run(options: argparse.Namespace) -> None:
         use = ProcessorUse({"server": server.pid, "worker": worker.pid, "postgres": postgres.child.pid})
         phases = [Presses(), Presses()]
         ages_ms: list[list[float]] = [[], []]
-        for endpoint_id in stuck:
-            await add_pending(settings, endpoint_id, options.pending)
+        await add_pending(settings, stuck, ids[-1], options.pending)
         players = await stack.enter_async_context(open_players(server, ids))
         await measure(players, 1, Presses())
         for number in range(2 * options.rounds):

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 from synckairos.errors import InvalidStoredData
 from synckairos.history.records import TrailEvent
@@ -11,10 +12,17 @@ from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import errors_without_details
+from synckairos.postgres.transaction import Row, Transaction
 from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.webhooks.records import DueDelivery
 from synckairos.wire.charges_json import parse_charge_rows
 from synckairos.wire.instants import datetime_to_ms
+
+PAUSE_SHARE = 0.05
+"""Pause of an endpoint after a failed attempt, as a share of the time since the first failure without a success."""
+
+LONGEST_PAUSE_S = 60.0
+"""Maximum seconds of such a pause. A receiver that asks for a longer pause gets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,8 @@ class QueueMeasurements:
     """Values for the webhook metrics.
 
     - `queued`: number of queued deliveries of enabled endpoints, at most 100,000.
-    - `oldest_s`: seconds since the oldest queued delivery became due; 0 if no delivery is due.
+    - `oldest_s`: seconds since the oldest queued delivery became due, without the deliveries of endpoints whose newest
+      attempt failed; 0 if no delivery is due.
     - `disabled`: number of disabled endpoints.
     - `attempts`: number of all attempts after the creation of the tables, by outcome.
     """
@@ -58,7 +67,7 @@ class QueueMeasurements:
 
 
 class DeliveryQueue:
-    """Queue of deliveries. Each method except `prune` uses one round trip.
+    """Queue of deliveries.
 
     All methods raise StoreUnavailable if Postgres is unreachable, refuses the statement or is not migrated.
     """
@@ -70,14 +79,16 @@ class DeliveryQueue:
         """Lease at most `limit` due deliveries for `lease_s` seconds, and return them.
 
         `per_endpoint` is the maximum number of leases of all workers for one endpoint. It is lower if there are so many
-        endpoints that all their leases together would exceed `max_concurrent`, but at least 1. For each session of an
-        endpoint there is at most one lease. If the stored data of a leased delivery are invalid, the delivery is
-        reported and left out of the result.
+        endpoints that all their leases together would exceed `max_concurrent`, but at least 1. It is 1 for an endpoint
+        whose newest attempt failed. For each session of an endpoint there is at most one lease. An endpoint that is
+        paused gets only test messages. If the stored data of a leased delivery are invalid, the delivery is reported
+        and left out of the result.
+
+        Uses two round trips if no delivery is due, otherwise four.
         """
-        rows = await self._query(
-            "claim",
-            {"per_endpoint": per_endpoint, "max_concurrent": max_concurrent, "limit": limit, "lease_s": lease_s},
-        )
+        with errors_without_details():
+            async with self.pool.transaction(access=cross_tenant_access()) as transaction:
+                rows = await _claim(transaction, per_endpoint, max_concurrent, limit, lease_s)
         due: list[DueDelivery] = []
         for row in rows:
             with suppress(InvalidStoredData), reporting_invalid_data(f"webhook_deliveries {row[0]}"):
@@ -91,24 +102,24 @@ class DeliveryQueue:
         """
         await self._query("release", {"delivery_ids": list(delivery_ids)})
 
-    async def save_attempt_result(self, due: DueDelivery, result: DeliveryResult, give_up_s: float) -> str | None:
-        """Save the result of an attempt and end the lease.
+    async def save_results(
+        self, attempts: Sequence[tuple[DueDelivery, DeliveryResult]], give_up_s: float
+    ) -> dict[str, str]:
+        """Save the results of attempts, in the order of their ends, and end the leases. Uses one round trip.
 
-        Do nothing if the lease expired and another worker saved a result. `give_up_s` is the number of seconds of
-        failures without a success after which the endpoint is disabled. If this attempt disabled the endpoint, return
-        the reason as text, otherwise None.
+        Do nothing for a delivery whose lease expired and for which another worker saved a result. So the call can be
+        repeated if its outcome is unknown. `give_up_s` is the number of seconds of failures without a success after
+        which an endpoint is disabled. Return the reasons, as text, of the endpoints that these attempts disabled, by
+        endpoint id.
         """
-        rows = await self._query(
-            "finish",
-            {
-                "delivery_id": due.delivery_id,
-                "attempts": due.attempts,
-                "accepted": result.status == "delivered",
-                "give_up_s": give_up_s,
-                **{name: getattr(result, name) for name in DeliveryResult.__slots__},
-            },
-        )
-        return rows[0][0] if rows else None
+        values = {
+            "delivery_id": [due.delivery_id for due, _ in attempts],
+            "attempts": [due.attempts for due, _ in attempts],
+            **{name: [getattr(result, name) for _, result in attempts] for name in DeliveryResult.__slots__},
+        }
+        rules = {"give_up_s": give_up_s, "pause_share": PAUSE_SHARE, "longest_pause_s": LONGEST_PAUSE_S}
+        rows = await self._query("finish", values | rules)
+        return {endpoint_id: reason for endpoint_id, reason in rows if reason is not None}
 
     async def prune(self, days: int) -> None:
         """Delete all deliveries that were created more than `days` days ago, whatever their status, one page at a time.
@@ -119,11 +130,9 @@ class DeliveryQueue:
         while await self._query("prune", {"days": days}):
             pass
 
-    async def _query(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+    async def _query(self, name: str, values: dict[str, Any]) -> list[Row]:
         with errors_without_details():
-            return await self.pool.fetch(
-                load_statements("webhooks.sql", __package__)[name], values, access=cross_tenant_access()
-            )
+            return await self.pool.fetch(_statement(name), values, access=cross_tenant_access())
 
 
 @asynccontextmanager
@@ -141,6 +150,31 @@ async def open_delivery_queue(
         database_url, "webhooks", max_connections=connections, settings=settings, requires_roles=requires_roles
     ) as pool:
         yield DeliveryQueue(pool)
+
+
+def _statement(name: str) -> bytes:
+    return load_statements("webhooks.sql", __package__)[name]
+
+
+async def _claim(
+    transaction: Transaction, per_endpoint: int, max_concurrent: int, limit: int, lease_s: float
+) -> list[Row]:
+    """Lease due deliveries and return their rows.
+
+    Three statements instead of one, because Postgres plans each statement again. The plans of the second and third
+    statement cost more than the queries, and most polls need only the first one.
+    """
+    limits = {"per_endpoint": per_endpoint, "max_concurrent": max_concurrent}
+    endpoints = await transaction.fetch(_statement("find_open_endpoints"), limits)
+    if not endpoints:
+        return []
+    endpoint_ids, rooms, paused = map(list, zip(*endpoints, strict=True))
+    open_endpoints = {"endpoint_ids": endpoint_ids, "rooms": rooms, "paused": paused}
+    values = {**open_endpoints, "limit": limit, "lease_s": lease_s, "from_session_id": uuid4()}
+    claimed = await transaction.fetch(_statement("claim"), values)
+    if not claimed:
+        return []
+    return await transaction.fetch(_statement("read_claimed"), {"delivery_ids": [row[0] for row in claimed]})
 
 
 def _parse_due_delivery(row: tuple[Any, ...]) -> DueDelivery:

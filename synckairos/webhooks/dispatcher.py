@@ -37,7 +37,14 @@ GIVE_UP_S = 5 * 86_400.0
 """Seconds of failures without a success after which an endpoint is disabled."""
 
 POLL_S = 0.5
-"""Seconds between two queries for due deliveries."""
+"""Maximum seconds between two queries for due deliveries."""
+
+_REST_SHARE = 3.0
+"""Time between two rounds of statements, as a multiple of the duration of the earlier round.
+
+So the loop uses a quarter of one connection at most, and leaves more to others if Postgres is slow. Results that arrive
+in the meantime are saved together.
+"""
 
 MAX_CONCURRENT_PER_ENDPOINT = 8
 """Maximum number of concurrent messages from all workers to one endpoint. For each session the maximum is one."""
@@ -50,6 +57,8 @@ _PRUNE_INTERVAL_S = 60.0
 """Seconds between two removals of old deliveries."""
 _RETRY_AFTER_FAULT_S = 2.0
 """Maximum seconds of delay before the next query if Postgres is unreachable."""
+_FREEING_OUTCOMES = frozenset({"delivered", "lapsed"})
+"""Outcomes after which the worker looks for further deliveries at once. After other outcomes it waits for the poll."""
 _BUSY = frozenset({429, 502, 503, 504})
 """HTTP statuses with which a receiver reports that it accepts no message at the moment."""
 
@@ -109,32 +118,67 @@ class Dispatcher:
         self._poll_s = poll_s
         self._sending: dict[str, asyncio.Task[None]] = {}
         """Tasks of the running attempts, by delivery id."""
+        self._finished: list[tuple[DueDelivery, DeliveryResult]] = []
+        """Deliveries with the results of ended attempts that are not saved yet, in the order of the ends."""
         self._finished_one = asyncio.Event()
         self._fault_backoff = Backoff(longest_s=_RETRY_AFTER_FAULT_S)
 
     async def run(self) -> None:
         """Send due deliveries until cancelled.
 
-        At cancellation the leases of unfinished deliveries are ended, so that other workers can send these deliveries
-        immediately.
+        At cancellation the results of ended attempts are saved. The leases of unfinished deliveries are ended, so that
+        other workers can send these deliveries immediately.
         """
         pruning = asyncio.create_task(self._prune_log(), name="webhook log")
         try:
-            while True:
-                self._finished_one.clear()
-                pause_s = await self._claim_and_start()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause_s):
-                        await self._finished_one.wait()
+            await self._run_rounds()
         finally:
-            unfinished = list(self._sending)
+            unfinished = set(self._sending)
             tasks = [pruning, *self._sending.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if unfinished:
-                with suppress(StoreUnavailable):
-                    await self._queue.release(unfinished)
+            unfinished -= {due.delivery_id for due, _ in self._finished}
+            with suppress(StoreUnavailable):
+                if self._finished:
+                    await self._queue.save_results(self._finished, self._give_up_s)
+                if unfinished:
+                    await self._queue.release(list(unfinished))
+
+    async def _run_rounds(self) -> None:
+        """Save results and lease further deliveries, until cancelled.
+
+        A round begins when an attempt ends, and at the latest `poll_s` seconds after the last query for deliveries.
+        """
+        query_at_s = 0.0
+        while True:
+            began_s = time.monotonic()
+            self._finished_one.clear()
+            if await self._save_finished() or began_s >= query_at_s:
+                query_at_s = time.monotonic() + await self._claim_and_start()
+            await asyncio.sleep(min(_REST_SHARE * (time.monotonic() - began_s), self._poll_s))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(query_at_s - time.monotonic()):
+                    await self._finished_one.wait()
+
+    async def _save_finished(self) -> bool:
+        """Save the results of ended attempts. Return whether the worker must look for further deliveries at once.
+
+        If Postgres does not save the results, their leases end later, and the messages are sent again.
+        """
+        if not self._finished:
+            return False
+        attempts = list(self._finished)
+        try:
+            disabled = await self._queue.save_results(attempts, self._give_up_s)
+        except StoreUnavailable as fault:
+            disabled = {}
+            for due, _ in attempts:
+                logger.info("webhook will be sent again", delivery_id=due.delivery_id, error=str(fault.__cause__))
+        del self._finished[: len(attempts)]
+        for endpoint_id, reason in disabled.items():
+            logger.warning("webhook endpoint disabled", endpoint_id=endpoint_id, reason=reason)
+        return any(result.outcome in _FREEING_OUTCOMES for _, result in attempts)
 
     async def _claim_and_start(self) -> float:
         """Lease due deliveries and start a task for each. Return the seconds to wait before the next call."""
@@ -165,14 +209,9 @@ class Dispatcher:
                 recorder.record_stages("webhook", (version,), began_ns, **described)
             if sent is not None:
                 ATTEMPT_DURATION.labels(result.outcome).observe(sent.duration_ms / 1000)
-            disabled_reason = await self._queue.save_attempt_result(due, result, self._give_up_s)
-        except StoreUnavailable as fault:
-            logger.info("webhook will be sent again", delivery_id=due.delivery_id, error=str(fault.__cause__))
+            self._finished.append((due, result))
         except Exception:
             logger.exception("webhook failed", delivery_id=due.delivery_id)
-        else:
-            if disabled_reason is not None:
-                logger.warning("webhook endpoint disabled", endpoint_id=due.endpoint_id, reason=disabled_reason)
         finally:
             del self._sending[due.delivery_id]
             self._finished_one.set()

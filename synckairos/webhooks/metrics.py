@@ -16,7 +16,8 @@ PENDING = _webhooks.gauge(
 )
 OLDEST_AGE_SECONDS = _webhooks.gauge(
     "synckairos_webhook_oldest_due_seconds",
-    "Seconds for which the oldest pending webhook delivery has been due; 0 if none is due",
+    "Seconds for which the oldest pending webhook delivery has been due; 0 if none is due. Endpoints that are "
+    "disabled, or whose newest attempt failed, do not count",
     scope="store",
 )
 DISABLED = _webhooks.gauge(

@@ -123,7 +123,8 @@ class WebhookSender:
         except AddressRefused as fault:
             error = fault.message
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError, ValueError) as fault:
-            error = f"{type(fault).__name__}: {fault}".removesuffix(": ").replace("\0", "")[:MAX_ERROR]
+            text = f"{type(fault).__name__}: {fault}".removesuffix(": ").replace("\0", "")
+            error = text.encode(errors="replace").decode()[:MAX_ERROR]  # Postgres stores no other text
         duration_ms = round((time.monotonic() - started_s) * 1000)
         if status is not None and 200 <= status < 300:
             return SendResult(status, duration_ms)  # a success, even if the body of the answer could not be read

@@ -76,7 +76,8 @@ async def send_endless_headers(writer: asyncio.StreamWriter, working_url: str) -
 
 
 async def redirect(writer: asyncio.StreamWriter, working_url: str) -> None:
-    writer.write(f"HTTP/1.1 307 So\r\nlocation: {working_url}\r\ncontent-length: 0\r\n\r\n".encode())
+    head = f"HTTP/1.1 307 So\r\nlocation: {working_url}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    writer.write(head.encode())
 
 
 async def _write_forever(writer: asyncio.StreamWriter, piece: bytes, pause_s: float) -> None:

@@ -24,7 +24,7 @@ from synckairos.signing_keys import table as signing_key_table
 from synckairos.store import commit_script, participant_sessions, rate_quotas
 from synckairos.stored_credentials import new_link, session_tokens
 from synckairos.stored_credentials import table as credential_table
-from synckairos.webhooks import dispatcher, registry, sender
+from synckairos.webhooks import delivery_queue, dispatcher, registry, sender
 from synckairos.wire import api_keys as api_key_models
 from synckairos.wire import (
     column_selection,
@@ -242,6 +242,7 @@ IN_CODE = {
     "bytes read of an answer": text(sender.MAX_ANSWER_BYTES),
     "attempts of a delivery": text(1 + len(dispatcher.SCHEDULE_S)),
     "deliveries to one endpoint at a time": text(dispatcher.MAX_CONCURRENT_PER_ENDPOINT),
+    "pause of an endpoint after a failure": text(delivery_queue.LONGEST_PAUSE_S),
     "`Retry-After` of a receiver": text(sender.MAX_RETRY_AFTER_S),
     "time with nothing but failures": text(dispatcher.GIVE_UP_S),
     "age of the log of deliveries": setting("webhook_log_days"),
