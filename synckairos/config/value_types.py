@@ -27,7 +27,8 @@ _LEVELS = {"trace": "debug", "warn": "warning", "fatal": "critical"}
 OWN_SEGMENTS = frozenset(
     {
         *("v1", "v3", "ws", "health", "ready", "metrics", "docs", "openapi.json", "asyncapi.json"),
-        *("api-docs", "api-docs.json", "demo", "demo-qr.svg", "view", "control", "desk", "agenda", "playground"),
+        *("api-docs", "api-docs.json", "demo", "demo-qr.svg", "view", "control", "desk", "agenda"),
+        *("playground", "console"),
     }
 )
 """First path segments of the server's own paths. A sub-path that begins with such a segment would be ambiguous."""

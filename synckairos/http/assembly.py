@@ -71,8 +71,9 @@ from synckairos.tenants.table import TenantTable
 from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.registry import WebhookRegistry
 
-DEMO_PATH = "/demo"
-PLAYGROUND_PATH = "/playground"
+OTHER_PAGES = ("demo", "playground", "console")
+"""Names of the pages that belong to no session. Each has a folder of static files, and a path `/{name}`."""
+
 SESSION_PAGES = ("view", "control", "desk", "agenda")
 """Names of the pages of one session. Each has a folder of static files, and a path `/{name}/{session_id}`."""
 
@@ -222,8 +223,7 @@ def build_application(
     ]
     system.set_openapi_operations(operations)
     static = [
-        Mount(DEMO_PATH, PageFiles(page_folder("demo"), root_path, page_headers)),
-        Mount(PLAYGROUND_PATH, PageFiles(page_folder("playground"), root_path, page_headers)),
+        *(Mount(f"/{name}", PageFiles(page_folder(name), root_path, page_headers)) for name in OTHER_PAGES),
         *(
             Mount(f"/{name}", PageFiles(page_folder(name), root_path, page_headers, session_page=name))
             for name in SESSION_PAGES
@@ -239,7 +239,7 @@ def build_application(
         access_recorder,
         credential_ends,
         fallback=Router([*websocket_routes, *static], redirect_slashes=True),
-        fallback_prefixes=[DEMO_PATH, PLAYGROUND_PATH, *(f"/{name}" for name in SESSION_PAGES)],
+        fallback_prefixes=[f"/{name}" for name in (*OTHER_PAGES, *SESSION_PAGES)],
     )
     return SubPathApp(rest, root_path) if root_path else rest
 

@@ -21,6 +21,9 @@ FRAGMENT = "link="
 PAGES = {"viewer": "view", "participant": "desk", "controller": "control"}
 """Name of the page that a link opens, by the role of the link."""
 
+LOGIN_PAGE = "console"
+"""Name of the page that a link for a sign-in opens."""
+
 
 def new_link(
     body: CreateLink,
@@ -96,4 +99,4 @@ def link_url(server_url: str, session_id: str, role: str, secret: str) -> str:
 
 def login_url(server_url: str, secret: str) -> str:
     """Return the URL of the page for a sign-in. `server_url` is as in `link_url`."""
-    return f"{server_url}/demo#{FRAGMENT}{secret}"
+    return f"{server_url}/{LOGIN_PAGE}#{FRAGMENT}{secret}"

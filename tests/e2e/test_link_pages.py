@@ -1,4 +1,4 @@
-"""Links in a real Chromium: two phones redeem a link at /view, and a console link signs in at /demo."""
+"""Links in a real Chromium: two phones redeem a link at /view, and a console link signs in at /console."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -121,7 +121,7 @@ def test_console_link_and_key_sign_in_and_sign_out_ends_the_session_token(
         "JWT_SECRET": SECRET,
     }
     page = new_context().new_page()
-    page.goto(f"{server.base_url}/demo#link=synckairos_")
+    page.goto(f"{server.base_url}/console#link=synckairos_")
     expect(page.locator("#sign-in-reason")).to_have_text("The link is not valid, or it was used up")
     # The command has an event loop of its own, which cannot run in the thread of the browser.
     with ThreadPoolExecutor() as threads:
@@ -129,7 +129,7 @@ def test_console_link_and_key_sign_in_and_sign_out_ends_the_session_token(
         url: str = threads.submit(CliRunner().invoke, main, command, env=environment).result().stdout.strip()
     page.goto(url)
     expect(page.locator("#caller-name")).to_have_text(f"{url.split('_')[1]}:1 (admin)")
-    assert "#" not in page.url
+    assert "synckairos_" not in page.url
     token = stored_token(page)
     assert call(server, "GET", "/v1/me", token=token)["role"] == "admin"
     with page.expect_response(lambda answer: answer.request.method == "DELETE") as ended:
@@ -141,7 +141,7 @@ def test_console_link_and_key_sign_in_and_sign_out_ends_the_session_token(
 
     key = call(server, "POST", "/v1/keys", {"role": "admin"})
     for text, reason in ((key["key"][:-1], "The API key or session token is not valid"), (key["key"], None)):
-        page.get_by_label("This server needs a token").fill(text)
+        page.get_by_label("A token or an API key").fill(text)
         page.get_by_role("button", name="Sign in").click()
         if reason is not None:
             expect(page.locator("#sign-in-reason")).to_have_text(reason)

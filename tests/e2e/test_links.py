@@ -231,7 +231,7 @@ async def test_links_of_the_command_line(
     assert "is no URL of a server" in await run("console", "--url", "clock.example.org", exit_code=2)
 
     page, _, secret = (await run("console", "--url", "http://127.0.0.1:3000")).partition("#link=")
-    assert page == "http://127.0.0.1:3000/demo"
+    assert page == "http://127.0.0.1:3000/console"
     answers = [await redeem(server, secret) for server in servers]
     assert [each.status_code for each in answers] == [200, 401]
     data = answers[0].json()["data"]

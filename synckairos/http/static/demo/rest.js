@@ -2,7 +2,9 @@
 
 import { authorizationHeader } from "./credential.js";
 
-const SERVER = new URL("../", import.meta.url); // URL of the server, with the sub-path if a proxy adds one.
+/** URL of the server, with the sub-path if a proxy adds one. It ends with a slash. */
+export const SERVER = new URL("../", import.meta.url);
+
 const ATTEMPTS = 4;
 const FIRST_WAIT_MS = 400;
 const UNKNOWN_OUTCOME = new Set([502, 503, 504]); // Statuses after which the outcome is unknown. Retry with the same key.
@@ -101,13 +103,19 @@ export const sendCommand = (sessionId, verb, body = {}) => send("POST", `v1/sess
 /** Change the metadata of a session with the merge patch `metadata`. */
 export const mergeMetadata = (sessionId, metadata) => send("PATCH", `v1/sessions/${sessionId}`, { metadata });
 
-async function send(method, path, body, { attempts = ATTEMPTS, signal, authorization = authorizationHeader() } = {}) {
+async function send(method, path, body, options) {
+  const response = await fetchAnswer(method, path, body, options);
+  return response.status === 204 ? null : (await response.json()).data;
+}
+
+/** Send a request, and return the response if its status is a success. Throw a Refusal otherwise. */
+export async function fetchAnswer(method, path, body, { attempts = ATTEMPTS, signal, authorization = authorizationHeader() } = {}) {
   const headers = { "Content-Type": "application/json", ...authorization };
   if (method === "POST") headers["Idempotency-Key"] = uuid();
   const request = { method, headers, signal, body: body && JSON.stringify(body) };
   for (let attempt = 1; ; attempt += 1) {
     const response = await fetch(new URL(path, SERVER), request).catch(() => null);
-    if (response?.ok) return response.status === 204 ? null : (await response.json()).data;
+    if (response?.ok) return response;
     if (attempt === attempts || (response && !UNKNOWN_OUTCOME.has(response.status))) throw await readRefusal(response);
     await sleep(Math.random() * FIRST_WAIT_MS * 2 ** (attempt - 1));
   }

@@ -51,6 +51,6 @@ export const hideSignIn = () => ($("sign-in").hidden = true);
 export function showCaller(caller) {
   const isShown = caller !== null && caller.kind !== "anonymous";
   $("caller").hidden = !isShown;
-  $("join-token").hidden = !isShown;
+  if ($("join-token")) $("join-token").hidden = !isShown; // Only the demo makes links for a second player.
   $("caller-name").textContent = isShown ? `${caller.subject} (${caller.role})` : "";
 }
