@@ -4,7 +4,7 @@ import { currentToken, forgetSessions, forgetToken, hasToken } from "../demo/cre
 import { hasCredentialInFragment, takeCredentialFromFragment } from "../demo/link_credential.js";
 import { describeCaller, endSessionToken } from "../demo/rest.js";
 import { hideSignIn, setUpSignIn, showCaller, showSignIn } from "../demo/sign_in.js";
-import { $, button, copyText, element } from "./dom.js";
+import { $, button, copyText, element } from "../view/dom.js";
 import { onRequests } from "./requests.js";
 import { LISTS, opens } from "./sections.js";
 

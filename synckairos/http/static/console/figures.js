@@ -1,6 +1,6 @@
 // Live figures of the instance that answers, with small charts of the last readings of /metrics.
 
-import { button, element } from "./dom.js";
+import { button, element } from "../view/dom.js";
 import { meanMsOf, parseMetrics, rateOf, sumOf } from "./metrics_text.js";
 import { requestText } from "./requests.js";
 

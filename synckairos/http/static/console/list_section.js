@@ -1,6 +1,6 @@
 // One list of the console: filters, a form for a new entry, and a table with the actions on each entry.
 
-import { button, confirmStep, element, field } from "./dom.js";
+import { button, confirmStep, element, field } from "../view/dom.js";
 import { request, withQuery } from "./requests.js";
 
 const LIMIT = 50;

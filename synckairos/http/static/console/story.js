@@ -2,7 +2,7 @@
 
 import { currentToken } from "../demo/credential.js";
 import { connect } from "../demo/sdk.js";
-import { button, confirmStep, element } from "./dom.js";
+import { button, confirmStep, element } from "../view/dom.js";
 import { request, withQuery } from "./requests.js";
 
 const EVENTS_LIMIT = 100;

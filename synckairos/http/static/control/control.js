@@ -1,6 +1,7 @@
 // The page /control/{id}: a host controls one session. What the role of the caller does not allow is not on the page.
 
 import { AnnouncementDisplay } from "../view/announcement.js";
+import { confirmStep } from "../view/dom.js";
 import { openLiveSession, showElement, showTitle, turnText } from "../view/live_session.js";
 import { isFinal, itemAction, participantActions, sessionActions } from "./actions.js";
 import { LinkMaker } from "./link_maker.js";
@@ -27,21 +28,18 @@ const FAULT_TEXTS = {
 
 const $ = (id) => document.getElementById(id);
 const page = document.documentElement;
-const { client, watch, sessionId, end } = openLiveSession({ show });
+const { client, watch, sessionId, end, readCaller } = openLiveSession({ show });
 const announcement = new AnnouncementDisplay($("announcement"), () => client.now());
 let caller = null; // The answer of GET /v1/me. Null before this answer.
 let links = null;
+let updateEditor = null;
 
 readRole();
 
 /** Read the role of the caller. A caller that may not control the session gets a text and the link to its own page. */
 async function readRole() {
-  try {
-    caller = await client.api.me.get({ session_id: sessionId });
-  } catch (error) {
-    if (error.status !== 401) end(`The rights of this link cannot be read: ${error.message}`);
-    return;
-  }
+  caller = await readCaller();
+  if (!caller) return;
   if (HOSTS.has(caller.session_role)) {
     links = new LinkMaker(client, sessionId, caller.kind !== "anonymous");
     if (watch.shown) show(watch.shown);
@@ -97,6 +95,20 @@ function showControls(session) {
   const { clients = 0 } = watch.presence ?? {};
   setText($("presence"), clients === 1 ? "1 device is connected, this one included." : `${clients} devices are connected, this one included.`);
   links.update(session);
+  updateEditor?.(session);
+}
+
+/** The editor of the session is loaded when the host opens it, because few hosts need it. */
+$("edit").ontoggle = async () => {
+  $("edit").ontoggle = null;
+  const { showEditor } = await import("./edit.js");
+  updateEditor = showEditor($("edit"), send, caller.session_role === "admin" ? remove : null);
+  updateEditor(watch.shown);
+};
+
+async function remove() {
+  $("fault").textContent = "";
+  await client.api.sessions.delete(sessionId).catch((error) => ($("fault").textContent = error.message));
 }
 
 /** Show one row for each item, with a text and a place for buttons. Rows of items that stay keep their elements. */
@@ -139,7 +151,7 @@ function setText(element, text) {
 async function run(action) {
   if (!action.isEnabled) return;
   const turn = action.needsTurn ? watch.shown?.turn_number : undefined;
-  if (action.isFinalStep && !(await confirm(action.label))) return;
+  if (action.isFinalStep && !(await confirmStep(action.label))) return;
   await send(action.command, action.args, turn === undefined ? {} : { expectedTurn: turn });
 }
 
@@ -153,24 +165,6 @@ async function send(command, args, options = {}) {
     $("fault").textContent = FAULT_TEXTS[error.code] ?? error.message;
     return false;
   }
-}
-
-/** Ask before a step that cannot be taken back. */
-function confirm(label) {
-  const dialog = $("sure");
-  $("sure-title").textContent = `${label}?`;
-  $("yes").textContent = label;
-  return new Promise((resolve) => {
-    const answer = (isSure) => {
-      dialog.onclose = null;
-      if (dialog.open) dialog.close();
-      resolve(isSure);
-    };
-    $("yes").onclick = () => answer(true);
-    $("no").onclick = () => answer(false);
-    dialog.onclose = () => answer(false);
-    dialog.showModal();
-  });
 }
 
 /** Do what a shortcut names: press a button of the session, or use the page. */

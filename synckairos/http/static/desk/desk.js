@@ -15,7 +15,7 @@ const FAULT_TEXTS = {
 
 const $ = (id) => document.getElementById(id);
 const parameters = new URLSearchParams(location.search);
-const { client, watch, sessionId, end } = openLiveSession({ show });
+const { client, watch, sessionId, end, readCaller } = openLiveSession({ show });
 const announcement = new AnnouncementDisplay($("announcement"), () => client.now());
 let caller = null; // The answer of GET /v1/me. Null before this answer.
 let seats = []; // One for each participant of this page: `{id, element, button, name, clock}`.
@@ -24,12 +24,8 @@ let wakeLock = null;
 readRole();
 
 async function readRole() {
-  try {
-    caller = await client.api.me.get({ session_id: sessionId });
-  } catch (error) {
-    if (error.status !== 401) end(`The rights of this link cannot be read: ${error.message}`);
-    return;
-  }
+  caller = await readCaller();
+  if (!caller) return;
   if (caller.session_role === "viewer") end("This link does not allow to take part in the session");
   else if (watch.shown) show(watch.shown);
 }

@@ -4,6 +4,10 @@ import { currentToken } from "../demo/credential.js";
 import { isLinkWaiting, takeCredentialFromFragment } from "../demo/link_credential.js";
 import { connect, setDefaultClient } from "../demo/sdk.js";
 
+const LIMITED = 429;
+const UNAUTHORIZED = 401;
+const RETRY_MS = 5_000; // Used if the server does not say when to try again.
+
 const UUID = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const TOO_MANY_CONNECTIONS = 4520; // Close code.
 
@@ -23,7 +27,8 @@ const ERROR_TEXTS = {
 /**
  * Watch the session whose id ends the path of the page. `show(session)` is called with each state. `faultText` is shown
  * while there is no text about the connection. The element `#notice` gets the texts, and the attribute `data-state` of the
- * document says `loading`, `live`, `lost` or `ended`.
+ * document says `loading`, `live`, `lost`, `limited` or `ended`. `readCaller` returns the answer of `GET /v1/me` for the
+ * session, or null if the page has ended.
  */
 export function openLiveSession({ show, faultText = "" }) {
   const hasLink = isLinkWaiting();
@@ -32,6 +37,7 @@ export function openLiveSession({ show, faultText = "" }) {
   const notice = document.getElementById("notice");
   const sessionId = location.pathname.toLowerCase().match(UUID)[0];
   let isEnded = false;
+  let limitText = ""; // Why the page waits, while the server limits its rate.
 
   const token = currentToken();
   const source = hasLink || isSessionToken(token) ? { getToken } : token === null ? {} : { token };
@@ -41,7 +47,33 @@ export function openLiveSession({ show, faultText = "" }) {
   client.onState(showConnection);
   watch.subscribe(showSession);
   queueMicrotask(() => showConnection(client.state));
-  return { client, watch, sessionId, end };
+  return { client, watch, sessionId, end, readCaller };
+
+  /** Read the rights of the caller. While the server limits the rate of the page, the page says so and tries again. */
+  async function readCaller() {
+    for (;;) {
+      try {
+        const caller = await client.api.me.get({ session_id: sessionId });
+        showLimit("");
+        return caller;
+      } catch (error) {
+        if (error.status !== LIMITED) {
+          if (error.status !== UNAUTHORIZED) end(`The rights of this link cannot be read: ${error.message}`);
+          return null; // After 401 the connection ends too, and its text says more.
+        }
+        const waitMs = error.retryAfterMs ?? RETRY_MS;
+        showLimit(`Too many requests from this device or its network. Trying again in ${Math.ceil(waitMs / 1000)} s`);
+        await new Promise((resolve) => setTimeout(resolve, waitMs));
+      }
+    }
+  }
+
+  function showLimit(text) {
+    if (text === limitText) return;
+    limitText = text;
+    notify("", watch.state ? "live" : "loading");
+    showConnection(client.state);
+  }
 
   /** Return the session token of the link. Each use extends the token, so the client renews it with the same text. */
   async function getToken() {
@@ -74,8 +106,9 @@ export function openLiveSession({ show, faultText = "" }) {
   /** Show a text about the connection, or the faults of the link if there is none. */
   function notify(text, state) {
     if (isEnded) return;
-    page.dataset.state = state;
-    notice.textContent = text || faultText;
+    const isLimited = limitText !== "" && state !== "ended";
+    page.dataset.state = isLimited ? "limited" : state;
+    notice.textContent = (isLimited ? limitText : text) || faultText;
     notice.hidden = notice.textContent === "";
   }
 

@@ -34,11 +34,12 @@ export async function copyText(from, source) {
   }
 }
 
-/** Ask before a step that cannot be taken back. Resolve to the answer. */
-export function confirmStep(label, text) {
+/** Ask in the dialog `#sure` before a step that cannot be taken back. Resolve to the answer. */
+export function confirmStep(label, text = "") {
   const dialog = $("sure");
   $("sure-title").textContent = `${label}?`;
   $("sure-text").textContent = text;
+  $("sure-text").hidden = text === "";
   $("yes").textContent = label;
   return new Promise((resolve) => {
     const answer = (isSure) => {
