@@ -14,7 +14,8 @@ from synckairos.errors import CredentialNotFound
 from synckairos.principal import Principal
 from synckairos.stored_credentials.credential_json import link_json
 from synckairos.stored_credentials.new_link import link_url, login_url, new_link, new_login
-from synckairos.stored_credentials.table import CredentialTable, NewCredential
+from synckairos.stored_credentials.records import NewCredential
+from synckairos.stored_credentials.table import CredentialTable
 from synckairos.wire.body_parser import parse_body
 from synckairos.wire.links import CreateLink
 

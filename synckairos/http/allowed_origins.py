@@ -5,7 +5,7 @@ therefore refuses requests of foreign pages that change state. A domain name of 
 (DNS rebinding). Such a name does not count as the origin of this server.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 from synckairos.config import Settings
+from synckairos.tenants.page_tenants import PageTenants
 
 ALLOWED_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 ALLOWED_HEADERS = (
@@ -39,6 +40,7 @@ The cache has a limit because clients can send any number of different headers.
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 K = TypeVar("K")
+D = TypeVar("D")
 
 
 class TenantOrigins(Protocol):
@@ -48,8 +50,9 @@ class TenantOrigins(Protocol):
     def all_origins(self) -> frozenset[str]:
         """Return the origins of all tenants that have origins of their own."""
 
-    def origins_of(self, tenant: str) -> tuple[str, ...] | None:
-        """Return the origins of a tenant's web pages, None if the origins of the setting are used."""
+    @property
+    def tenants_with_origins(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the origins of each tenant that has origins of its own. Another object after each change."""
 
 
 class AllowedOrigins:
@@ -73,6 +76,9 @@ class AllowedOrigins:
         """The origins of all tenants at the last decision that is cached."""
         self._origin_decisions: dict[tuple[bytes | None, bytes | None], bool] = {}
         self._host_decisions: dict[bytes, bool] = {}
+        self._ruling_origins: Mapping[str, tuple[str, ...]] = {}
+        """The origins of tenants at the last rule that is cached."""
+        self._page_tenants: dict[bytes, PageTenants] = {}
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "AllowedOrigins":
@@ -93,19 +99,41 @@ class AllowedOrigins:
     def allows_tenant(self, tenant: str, scope: Scope) -> bool:
         """Return whether the page that sent a request is allowed to use the data of a tenant.
 
+        See `tenants_of_page`.
+        """
+        page = self.tenants_of_page(scope)
+        return page is None or page.allows(tenant)
+
+    def tenants_of_page(self, scope: Scope) -> PageTenants | None:
+        """Return the tenants whose data the page that sent a request is allowed to use. None means all tenants.
+
         Allowed are the origin of this server, and the origins of the tenant. A tenant without own origins has the
         origins of the setting. A request without `Origin` does not come from a web page, so it is allowed. So is an
         origin that no tenant has: `allows_origin` decides about it.
         """
         if self._tenants is None:
-            return True
+            return None
         origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
         host = next((value for name, value in scope["headers"] if name == b"host"), None)
         if origin is None or not self.allows_origin(origin, host) or self._is_own(origin, host):
-            return True
-        own = self._tenants.origins_of(tenant)
-        allowed = self._allowed if own is None else {_normalize(each) for each in own}
-        return _normalize(origin.decode("ascii")) in allowed
+            return None
+        if self._tenants.tenants_with_origins is not self._ruling_origins:
+            self._ruling_origins = self._tenants.tenants_with_origins
+            self._page_tenants.clear()
+        found = self._page_tenants.get(origin)
+        if found is None:
+            rule = self._find_page_tenants(_normalize(origin.decode("ascii")))
+            found = _cache_decision(self._page_tenants, origin, rule)
+        return found
+
+    def _find_page_tenants(self, origin: str) -> PageTenants:
+        """Return the tenants that accept pages of a normalized origin."""
+        assert self._tenants is not None
+        with_origins = self._tenants.tenants_with_origins.items()
+        listing = frozenset(name for name, own in with_origins if any(_normalize(each) == origin for each in own))
+        if origin not in self._allowed:
+            return PageTenants(listing, are_allowed=True)
+        return PageTenants(frozenset(name for name, _ in with_origins if name not in listing), are_allowed=False)
 
     def allows_request(self, scope: Scope) -> bool:
         """Return whether both the `Host` and the `Origin` of a request or WebSocket upgrade are allowed.
@@ -222,7 +250,7 @@ def _normalize(origin: str) -> str:
     return f"{parts.scheme}://{name}" + ("" if port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{port}")
 
 
-def _cache_decision(decisions: dict[K, bool], key: K, decision: bool) -> bool:
+def _cache_decision(decisions: dict[K, D], key: K, decision: D) -> D:
     if len(decisions) >= MAX_CACHED_DECISIONS:
         decisions.clear()
     decisions[key] = decision

@@ -3,6 +3,7 @@
 import orjson
 
 from synckairos.errors import AuthenticationOff
+from synckairos.http.credential_answers import add_credential, answer_with_secret, request_id_of
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.revocations.channel import ControlChannel
@@ -14,8 +15,6 @@ from synckairos.wire import api_keys as wire
 
 COLLECTION_PATH = "/v1/keys"
 KEY_PATH = "/v1/keys/{key_id}"
-
-_NO_STORE = (b"cache-control", b"no-store")
 
 
 class ApiKeyRoutes:
@@ -59,18 +58,8 @@ class ApiKeyRoutes:
         await self._rate_limits.count(request.meter)
         channel = self._require_authentication()
         now_ms = await channel.read_time_ms()
-        command_id = request.parse_command_id()
-        credential, secret = await self._table.add(
-            new_api_key(
-                body,
-                request.principal,
-                now_ms,
-                request_id=None if command_id is None else request.principal.qualify_request_id(command_id),
-                request_fingerprint=None if command_id is None else request.fingerprint(),
-            ),
-            now_ms,
-        )
-        request.act_target = credential.credential_id
+        new = new_api_key(body, request.principal, now_ms)
+        credential, secret = await add_credential(request, self._table, new, now_ms)
         return await self._answer(request, credential.credential_id, None if secret is None else secret.text, 201)
 
     async def list(self, request: RestRequest) -> RestResponse:
@@ -89,8 +78,7 @@ class ApiKeyRoutes:
         key_id = request.path_text("key_id")
         await self._rate_limits.count(request.meter)
         now_ms = await self._require_authentication().read_time_ms()
-        command_id = request.parse_command_id()
-        request_id = None if command_id is None else request.principal.qualify_request_id(command_id)
+        request_id = request_id_of(request)
         secret = await self._table.rotate(request.principal.tenant, "key", key_id, now_ms, request_id=request_id)
         return await self._answer(request, key_id, None if secret is None else secret.text, 200)
 
@@ -108,11 +96,7 @@ class ApiKeyRoutes:
     async def _answer(self, request: RestRequest, key_id: str, key: str | None, status: int) -> RestResponse:
         """Return the answer with the text of a key. If `key` is None, the answer is a replay without the text."""
         data = {"key_id": key_id} if key is None else {"key_id": key_id, "key": key}
-        response = RestResponse(orjson.dumps({"data": data}), status, headers=[_NO_STORE])
-        if key is None:
-            await self._rate_limits.recount_as_replay(request.meter)
-            response.headers.append((b"idempotency-replayed", b"true"))
-        return response
+        return await answer_with_secret(request, self._rate_limits, data, is_replay=key is None, status=status)
 
     def _require_authentication(self) -> ControlChannel:
         if self._channel is None:

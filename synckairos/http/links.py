@@ -5,6 +5,7 @@ import orjson
 from synckairos.errors import AuthenticationOff, CredentialNotFound, Forbidden, SessionNotFound
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerResolver
+from synckairos.http.credential_answers import NO_STORE, add_credential, answer_with_secret
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.identity.authenticator import Authenticator
@@ -20,8 +21,6 @@ from synckairos.wire import links as wire
 
 COLLECTION_PATH = "/v1/links"
 LINK_PATH = "/v1/links/{link_id}"
-
-_NO_STORE = (b"cache-control", b"no-store")
 
 
 class LinkRoutes:
@@ -84,27 +83,13 @@ class LinkRoutes:
         await self._sessions.read(request.principal, body.session_id)  # a missing session is 404 for each role
         require_session_role(role, "manage_links")
         now_ms = await channel.read_time_ms()
-        command_id = request.parse_command_id()
-        credential, secret = await self._table.add(
-            new_link(
-                body,
-                request.principal,
-                now_ms,
-                request_id=None if command_id is None else request.principal.qualify_request_id(command_id),
-                request_fingerprint=None if command_id is None else request.fingerprint(),
-            ),
-            now_ms,
-        )
-        request.act_target = credential.credential_id
+        new = new_link(body, request.principal, now_ms)
+        credential, secret = await add_credential(request, self._table, new, now_ms)
         data = {"link_id": credential.credential_id}
         if secret is not None:
             url = link_url(self._server_url(request), body.session_id, body.role, secret.text)
             data |= {"secret": secret.text, "url": url}
-        response = RestResponse(orjson.dumps({"data": data}), 201, headers=[_NO_STORE])
-        if secret is None:
-            await self._rate_limits.recount_as_replay(request.meter)
-            response.headers.append((b"idempotency-replayed", b"true"))
-        return response
+        return await answer_with_secret(request, self._rate_limits, data, is_replay=secret is None)
 
     async def list(self, request: RestRequest) -> RestResponse:
         """Answer `GET /v1/links`: list the valid links to one session, or for administrators those of the tenant."""
@@ -161,11 +146,10 @@ class LinkRoutes:
         self._authenticator.require_secure(request.scope)
         body = await request.read_body(wire.RedeemLink)
         await self._rate_limits.count(request.meter)
-        found = await self._redeemer.redeem(body.secret, request.principal.address)
-        if not self._origins.allows_tenant(found.credential.tenant, request.scope):
-            raise Forbidden("Pages of this origin are not allowed for the tenant of the link")
+        page = self._origins.tenants_of_page(request.scope)
+        found = await self._redeemer.redeem(body.secret, request.principal.address, page)
         data = redeemed_link_json(found, self._redeemer.now_ms())
-        return RestResponse(orjson.dumps({"data": data}), headers=[_NO_STORE])
+        return RestResponse(orjson.dumps({"data": data}), headers=[NO_STORE])
 
     def _server_url(self, request: RestRequest) -> str:
         """Return the URL under which the caller reaches this server, without a slash at its end."""

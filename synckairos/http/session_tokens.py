@@ -1,8 +1,7 @@
 """REST routes of session tokens: the exchange of an API key for a session token, and its end."""
 
-import orjson
-
 from synckairos.errors import AuthenticationOff, Forbidden, Unauthorized
+from synckairos.http.credential_answers import add_credential, answer_with_secret
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.revocations.channel import ControlChannel
@@ -51,23 +50,11 @@ class SessionTokenRoutes:
         found = (await self._table.read_valid([principal.subject], now_ms)).get(principal.subject)
         if found is None:
             raise Unauthorized(REFUSED)  # the key has ended since the check of the request
-        command_id = request.parse_command_id()
-        new = new_session_token(
-            found.credential,
-            principal,
-            now_ms,
-            request_id=None if command_id is None else principal.qualify_request_id(command_id),
-            request_fingerprint=None if command_id is None else request.fingerprint(),
-        )
-        credential, secret = await self._table.add(new, now_ms)
-        request.act_target = credential.credential_id
+        new = new_session_token(found.credential, principal, now_ms)
+        credential, secret = await add_credential(request, self._table, new, now_ms)
         data: dict[str, str | int] = {} if secret is None else {"token": secret.text}
         data["expires_in_ms"] = max(0, (credential.expires_at_ms or now_ms) - now_ms)
-        response = RestResponse(orjson.dumps({"data": data}), 201, headers=[(b"cache-control", b"no-store")])
-        if secret is None:
-            await self._rate_limits.recount_as_replay(request.meter)
-            response.headers.append((b"idempotency-replayed", b"true"))
-        return response
+        return await answer_with_secret(request, self._rate_limits, data, is_replay=secret is None)
 
     async def delete(self, request: RestRequest) -> RestResponse:
         """Answer `DELETE /v1/tokens`: end the session token of the caller. Its key or link stays valid."""

@@ -243,6 +243,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 now_ms=hub.now_ms,
                 work=work,
                 refuse_ended=credential_ends.require_not_revoked,
+                tenants=tenants,
             )
         )
         operator_networks = OperatorNetworks(settings.operator_networks, callers.complete_address_for)

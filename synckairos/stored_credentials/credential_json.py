@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from synckairos.stored_credentials.table import RedeemedLink, StoredCredential
+from synckairos.stored_credentials.records import RedeemedLink, StoredCredential
 from synckairos.wire.instants import render_instant
 
 

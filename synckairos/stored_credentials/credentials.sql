@@ -47,6 +47,30 @@ WHERE tenant = %(tenant)s AND kind = %(kind)s AND (kind <> 'session' OR parent_i
     AND (expires_at IS NULL OR expires_at > to_timestamp(%(now_ms)s::double precision / 1000))
     AND (ended_at IS NULL OR ended_at > to_timestamp(%(now_ms)s::double precision / 1000));
 
+-- name: count_links_of_creator
+-- The number of valid links of the creator, the number of links below the topmost link above the new link, and the uses
+-- that the link directly above it has left. Without a link above, the last two are 0 and NULL.
+WITH RECURSIVE links AS MATERIALIZED (
+    SELECT credential_id, parent_id, created_by, max_uses - uses AS uses_left
+    FROM sync_credentials
+    WHERE tenant = %(tenant)s AND kind = 'link'
+        AND coalesce(least(ended_at, expires_at), 'infinity') > to_timestamp(%(now_ms)s::double precision / 1000)
+),
+above AS (
+    SELECT credential_id, parent_id FROM links WHERE credential_id = %(parent_id)s
+    UNION
+    SELECT links.credential_id, links.parent_id FROM links JOIN above ON links.credential_id = above.parent_id
+),
+family AS (
+    SELECT credential_id FROM above
+    WHERE NOT EXISTS (SELECT FROM links WHERE links.credential_id = above.parent_id)
+    UNION
+    SELECT links.credential_id FROM links JOIN family ON links.parent_id = family.credential_id
+)
+SELECT (SELECT count(*) FROM links WHERE created_by = %(created_by)s),
+    (SELECT greatest(count(*) - 1, 0) FROM family),
+    (SELECT uses_left FROM links WHERE credential_id = %(parent_id)s);
+
 -- name: lock_parent
 -- The lock lets an end of the parent wait, so that it also ends the new child.
 SELECT FROM sync_credentials
@@ -124,13 +148,26 @@ WHERE credential_id = used.id;
 
 -- name: redeem
 -- One statement counts a use of the link and adds a session token, so that exactly `max_uses` calls get a token.
--- It also deletes a few session tokens of the tenant that expired more than a day ago.
-WITH taken AS (
-    UPDATE sync_credentials
-    SET uses = uses + 1, last_used_at = greatest(last_used_at, to_timestamp(%(now_ms)s::double precision / 1000))
+-- The tenant of a valid link is also in the result if the tenant or the page is not accepted. No use is counted then.
+-- The statement also deletes a few session tokens of the tenant that expired more than a day ago.
+WITH found AS (
+    SELECT credential_id, tenant
+    FROM sync_credentials
     WHERE credential_id = %(link_id)s AND kind IN ('link', 'login') AND secret_hash = %(link_hash)s AND uses < max_uses
         AND coalesce(least(ended_at, expires_at), 'infinity') > to_timestamp(%(now_ms)s::double precision / 1000)
-    RETURNING *
+),
+taken AS (
+    UPDATE sync_credentials AS link
+    SET uses = uses + 1, last_used_at = greatest(last_used_at, to_timestamp(%(now_ms)s::double precision / 1000))
+    FROM found LEFT JOIN sync_tenants ON sync_tenants.name = found.tenant
+    WHERE link.credential_id = found.credential_id AND uses < max_uses
+        AND coalesce(least(ended_at, expires_at), 'infinity') > to_timestamp(%(now_ms)s::double precision / 1000)
+        AND (found.tenant = 'default' OR coalesce(status = 'active', NOT %(requires_registration)s::boolean))
+        AND (
+            %(page_tenants)s::text[] IS NULL
+            OR (found.tenant = ANY(%(page_tenants)s::text[])) = %(are_allowed)s::boolean
+        )
+    RETURNING link.*
 ),
 expired AS (
     DELETE FROM sync_credentials
@@ -162,10 +199,10 @@ added AS (
     FROM planned
     RETURNING *
 )
-SELECT credential_id, sequence, tenant, kind, principal_kind, subject, label, role, grants, participant_id, parent_id,
-    created_at, created_by, expires_at, last_used_at, session_id, max_uses, uses, idle_s, ends_at, issued_at,
-    (SELECT session_id::text FROM taken)
-FROM added;
+SELECT found.tenant, added.credential_id, sequence, added.tenant, kind, principal_kind, subject, label, role, grants,
+    participant_id, parent_id, created_at, created_by, expires_at, last_used_at, session_id, max_uses, uses, idle_s,
+    ends_at, issued_at, (SELECT session_id::text FROM taken)
+FROM found LEFT JOIN added ON true;
 
 -- name: find_rotation
 SELECT rotation_request_id

@@ -2,24 +2,16 @@
 
 from synckairos.errors import ValidationFailed
 from synckairos.principal import Principal
-from synckairos.stored_credentials.table import NewCredential
+from synckairos.stored_credentials.records import NewCredential
 from synckairos.wire.api_keys import CreateApiKey
 from synckairos.wire.grants import grant_claims
 from synckairos.wire.instants import parse_instant_ms
 
 
-def new_api_key(
-    body: CreateApiKey,
-    creator: Principal,
-    now_ms: int,
-    *,
-    request_id: str | None = None,
-    request_fingerprint: str | None = None,
-) -> NewCredential:
+def new_api_key(body: CreateApiKey, creator: Principal, now_ms: int) -> NewCredential:
     """Return the API key that `body` describes, for the tenant of `creator`.
 
-    `now_ms` is the time of Redis in ms since the Unix epoch. `request_id` and `request_fingerprint` identify a repeated
-    request; None without them.
+    `now_ms` is the time of Redis in ms since the Unix epoch.
 
     Raises: ValidationFailed if the expiry is not in the future.
     """
@@ -38,6 +30,4 @@ def new_api_key(
         parent_id=None,
         expires_at_ms=expires_at_ms,
         created_by=creator.actor,
-        request_id=request_id,
-        request_fingerprint=request_fingerprint,
     )

@@ -2,7 +2,7 @@
 
 from synckairos.errors import ValidationFailed
 from synckairos.principal import Principal
-from synckairos.stored_credentials.table import NewCredential
+from synckairos.stored_credentials.records import NewCredential
 from synckairos.wire.instants import parse_instant_ms
 from synckairos.wire.links import CreateLink
 
@@ -11,6 +11,9 @@ DEFAULT_LIFE_MS = 86_400_000
 
 MAX_LIFE_MS = 366 * 86_400_000
 """Maximum milliseconds until a link expires: a year."""
+
+MAX_LINKS_OF_CREATOR = 1_000
+"""Maximum number of valid links that one caller without the role `admin` has made."""
 
 LOGIN_LIFE_MS = 600_000
 """Milliseconds after which the link of a sign-in expires."""
@@ -25,19 +28,11 @@ LOGIN_PAGE = "console"
 """Name of the page that a link for a sign-in opens."""
 
 
-def new_link(
-    body: CreateLink,
-    creator: Principal,
-    now_ms: int,
-    *,
-    request_id: str | None = None,
-    request_fingerprint: str | None = None,
-) -> NewCredential:
+def new_link(body: CreateLink, creator: Principal, now_ms: int) -> NewCredential:
     """Return the link that `body` describes, for the tenant of `creator`.
 
     If an API key or a link without the role `admin` makes the link, it is the parent of the link. `now_ms` is the time
-    of Redis in ms since the Unix epoch. `request_id` and `request_fingerprint` identify a repeated request; None
-    without them.
+    of Redis in ms since the Unix epoch.
 
     Raises: ValidationFailed if the expiry is not in the future, or more than a year ahead.
     """
@@ -59,10 +54,10 @@ def new_link(
         parent_id=creator.subject.partition(":")[0] if has_parent else None,
         expires_at_ms=expires_at_ms,
         created_by=creator.actor,
-        request_id=request_id,
-        request_fingerprint=request_fingerprint,
         session_id=body.session_id,
         max_uses=body.max_uses,
+        has_default_max_uses="max_uses" not in body.model_fields_set,
+        max_of_creator=None if creator.role == "admin" else MAX_LINKS_OF_CREATOR,
     )
 
 
@@ -83,8 +78,6 @@ def new_login(creator: Principal, now_ms: int) -> NewCredential:
         parent_id=None,
         expires_at_ms=now_ms + LOGIN_LIFE_MS,
         created_by=creator.actor,
-        request_id=None,
-        request_fingerprint=None,
         max_uses=1,
     )
 

@@ -2,7 +2,7 @@
 
 from synckairos.errors import Forbidden
 from synckairos.principal import Principal
-from synckairos.stored_credentials.table import NewCredential, StoredCredential
+from synckairos.stored_credentials.records import NewCredential, StoredCredential
 
 LINK_IDLE_S = 43_200
 """Seconds after its last use at which the session token of a link expires."""
@@ -23,18 +23,10 @@ def require_exchangeable(principal: Principal) -> None:
         raise Forbidden("Only an API key can be exchanged for a session token")
 
 
-def new_session_token(
-    key: StoredCredential,
-    principal: Principal,
-    now_ms: int,
-    *,
-    request_id: str | None,
-    request_fingerprint: str | None,
-) -> NewCredential:
+def new_session_token(key: StoredCredential, principal: Principal, now_ms: int) -> NewCredential:
     """Return a session token with the rights of an API key. `principal` is the bearer of the key.
 
-    `now_ms` is the time of Redis in ms since the Unix epoch. `request_id` and `request_fingerprint` identify a repeated
-    request; None without them.
+    `now_ms` is the time of Redis in ms since the Unix epoch.
     """
     ends_at_ms = now_ms + LOGIN_S * 1000
     if key.expires_at_ms is not None:
@@ -51,8 +43,6 @@ def new_session_token(
         parent_id=key.credential_id,
         expires_at_ms=min(ends_at_ms, now_ms + LOGIN_IDLE_S * 1000),
         created_by=principal.actor,
-        request_id=request_id,
-        request_fingerprint=request_fingerprint,
         idle_s=LOGIN_IDLE_S,
         ends_at_ms=ends_at_ms,
         issued_at_ms=key.created_at_ms,

@@ -1,26 +1,37 @@
 """The table of stored credentials in Postgres: adds, reads, rotates and ends credentials."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any
 
 import orjson
-from msgspec import Struct
 
-from synckairos.errors import CredentialNotFound, IdempotencyKeyReused, TooManyCredentials, Unauthorized
+from synckairos.errors import (
+    CredentialNotFound,
+    IdempotencyKeyReused,
+    TooManyCredentials,
+    Unauthorized,
+    ValidationFailed,
+)
 from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
 from synckairos.identity.secret_text import SecretText, make_secret_text
-from synckairos.identity.token_claims import parse_grants
 from synckairos.postgres.access import Access, cross_tenant_access, tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import TimeLimitedTransactions
 from synckairos.postgres.transaction import Row, Transaction
-from synckairos.principal import Kind, Role, SessionGrant
+from synckairos.stored_credentials.records import (
+    CredentialKind,
+    NewCredential,
+    RedeemedLink,
+    RedemptionRules,
+    RefusedLink,
+    StoredCredential,
+    ValidCredential,
+    parse_credential,
+)
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
 from synckairos.wire.control_entry import Revocation
-from synckairos.wire.instants import datetime_to_ms
 
 MAX_CREDENTIALS = 1_000
 """Maximum number of credentials of one kind in a tenant that have not ended, except links.
@@ -28,18 +39,14 @@ MAX_CREDENTIALS = 1_000
 For session tokens it is the number of those that were made with the same API key.
 """
 
+MAX_LINKS_BELOW_LINK = 100
+"""Maximum number of valid links that the bearers of one link, and of the links below it, have made."""
+
 MAX_LINKS = 10_000
 """Maximum number of links in a tenant that have not ended."""
 
 OVERLAP_MS = 86_400_000
 """Milliseconds for which the previous secret stays valid after a rotation."""
-
-CredentialKind = Literal["key", "operator", "link", "login", "session"]
-"""Kinds of stored credentials.
-
-`key` is an API key, `operator` is the key of an operator. `link` is a link to a session, `login` is a link for the
-sign-in of an administrator: both are only redeemed. `session` is a session token, which a link or an API key gives.
-"""
 
 _REDEEMED: tuple[CredentialKind, ...] = ("link", "login")
 
@@ -48,87 +55,6 @@ _MAX_SEQUENCE = 2**62
 
 _PAGE_SIZE = 200
 """Number of credentials that `read_all` reads in one query."""
-
-_ROLES: tuple[Role, ...] = get_args(Role)
-
-
-class NewCredential(Struct, frozen=True, kw_only=True):
-    """A credential to add. Its id and its secret are made when it is added.
-
-    - `principal_kind` and `subject`: the kind and the subject of its principal. If `subject` is None, it is the id.
-    - `grants`: the sessions that the bearer can reach, as in the claim `grants` of a token.
-    - `parent_id`: the credential with which it ends, None without a parent.
-    - `expires_at_ms`: ms since the Unix epoch, None if it has no expiry. The expiry of its parent is its latest expiry.
-    - `session_id` and `max_uses`: the session of a link, and how many times a link can be redeemed.
-    - `idle_s`, `ends_at_ms` and `issued_at_ms` of a session token: seconds after its last use at which it expires, its
-      latest expiry, and the instant at which its parent was made.
-    - `request_id` and `request_fingerprint` identify a repeated request; None without them.
-    """
-
-    tenant: str
-    kind: CredentialKind
-    principal_kind: Kind
-    subject: str | None
-    label: str | None
-    role: Role
-    grants: Sequence[Mapping[str, Any]]
-    participant_id: str | None
-    parent_id: str | None
-    expires_at_ms: int | None
-    created_by: str
-    request_id: str | None
-    request_fingerprint: str | None
-    session_id: str | None = None
-    max_uses: int | None = None
-    idle_s: int | None = None
-    ends_at_ms: int | None = None
-    issued_at_ms: int | None = None
-
-
-class StoredCredential(Struct, frozen=True, kw_only=True):
-    """A row. Instants are in ms since the Unix epoch, by the time of Redis. `sequence` orders lists.
-
-    `grant_claims` are the grants as JSON values, and `grants` the same as objects. `uses` is the number of times that
-    a link was redeemed. For the other fields see `NewCredential`.
-    """
-
-    credential_id: str
-    sequence: int
-    tenant: str
-    kind: str
-    principal_kind: Kind
-    subject: str
-    label: str | None
-    role: Role
-    grant_claims: list[dict[str, Any]]
-    grants: tuple[SessionGrant, ...]
-    participant_id: str | None
-    parent_id: str | None
-    created_at_ms: int
-    created_by: str
-    expires_at_ms: int | None
-    last_used_at_ms: int | None
-    session_id: str | None
-    max_uses: int | None
-    uses: int
-    idle_s: int | None
-    ends_at_ms: int | None
-    issued_at_ms: int | None
-
-
-class ValidCredential(Struct, frozen=True):
-    """A credential that has not ended, with the SHA-256 of each secret that is valid."""
-
-    credential: StoredCredential
-    digests: tuple[bytes, ...]
-
-
-class RedeemedLink(Struct, frozen=True):
-    """A session token that a link gave, with its text. `session_id` is the session of the link, None for a sign-in."""
-
-    credential: StoredCredential
-    token: SecretText
-    session_id: str | None
 
 
 class CredentialTable:
@@ -151,8 +77,9 @@ class CredentialTable:
 
         If an equal request added it before, return it with None in place of the secret.
 
-        Raises: TooManyCredentials if the tenant has the maximum number of them. IdempotencyKeyReused if another request
-            used the same `request_id`. Unauthorized if its parent has ended.
+        Raises: TooManyCredentials if the tenant has the maximum number of them, or if the creator or the link above it
+            has the maximum number of links. IdempotencyKeyReused if another request used the same `request_id`.
+            Unauthorized if its parent has ended. ValidationFailed if a link above it has fewer uses left.
         """
         secret = make_secret_text()
         limit = self._max_links if new.kind == "link" else self._max_credentials
@@ -172,6 +99,7 @@ class CredentialTable:
             ((count,),) = await _fetch(transaction, "count", values)
             if count >= limit:
                 raise TooManyCredentials(new.kind, limit)
+            max_uses = await _check_creator(transaction, new, values)
             (row,) = await _fetch(
                 transaction,
                 "add",
@@ -189,7 +117,7 @@ class CredentialTable:
                     "expires_at_ms": new.expires_at_ms,
                     "request_fingerprint": new.request_fingerprint,
                     "session_id": new.session_id,
-                    "max_uses": new.max_uses,
+                    "max_uses": max_uses,
                     "idle_s": new.idle_s,
                     "ends_at_ms": new.ends_at_ms,
                     "issued_at_ms": new.issued_at_ms,
@@ -245,13 +173,21 @@ class CredentialTable:
         return rows[0][0] if rows else None
 
     async def redeem(
-        self, link: SecretText, now_ms: int, *, link_idle_s: int, login_idle_s: int, login_s: int
-    ) -> "RedeemedLink | None":
+        self,
+        link: SecretText,
+        rules: RedemptionRules,
+        now_ms: int,
+        *,
+        link_idle_s: int,
+        login_idle_s: int,
+        login_s: int,
+    ) -> RedeemedLink | RefusedLink | None:
         """Count a use of the link with this text, and return a new session token. One round trip.
 
-        Return None if there is no such link, or if it has ended, expired, or no use left. The token of a link to a
-        session expires `link_idle_s` seconds after its last use, and with the link at the latest. The token of a link
-        for a sign-in expires `login_idle_s` seconds after its last use, and after `login_s` seconds at the latest.
+        Return None if there is no such link, or if it has ended, expired, or no use left. Return the refused link
+        without a count if `rules` do not accept its tenant. The token of a link to a session expires `link_idle_s`
+        seconds after its last use, and with the link at the latest. The token of a link for a sign-in expires
+        `login_idle_s` seconds after its last use, and after `login_s` seconds at the latest.
         """
         token = make_secret_text()
         values = {
@@ -263,11 +199,16 @@ class CredentialTable:
             "link_idle_s": link_idle_s,
             "login_idle_s": login_idle_s,
             "login_s": login_s,
+            "requires_registration": rules.requires_registration,
+            "page_tenants": None if rules.page is None else sorted(rules.page.tenants),
+            "are_allowed": rules.page is not None and rules.page.are_allowed,
         }
         rows = await self._run(cross_tenant_access(), "redeem", values)
         if not rows:
             return None
-        *columns, session_id = rows[0]
+        tenant, *columns, session_id = rows[0]
+        if columns[0] is None:
+            return RefusedLink(tenant)
         return RedeemedLink(parse_credential(columns), token, session_id)
 
     async def read_valid(self, credential_ids: Sequence[str], now_ms: int) -> dict[str, ValidCredential]:
@@ -355,42 +296,25 @@ class CredentialTable:
         return await self._transactions.fetch(access, load_statements("credentials.sql", __package__)[name], values)
 
 
+async def _check_creator(transaction: Transaction, new: NewCredential, values: Mapping[str, Any]) -> int | None:
+    """Return the maximum number of uses of a new link. Return None for other credentials.
+
+    Raises: TooManyCredentials, ValidationFailed.
+    """
+    if new.kind != "link" or new.max_uses is None or new.max_of_creator is None:
+        return new.max_uses
+    rows = await _fetch(transaction, "count_links_of_creator", {**values, "created_by": new.created_by})
+    of_creator, below, uses_left = rows[0]
+    if of_creator >= new.max_of_creator:
+        raise TooManyCredentials("link by one caller", new.max_of_creator)
+    if uses_left is None:
+        return new.max_uses  # the creator is no link
+    if below >= MAX_LINKS_BELOW_LINK:
+        raise TooManyCredentials("link below another link", MAX_LINKS_BELOW_LINK)
+    if new.max_uses > uses_left and (uses_left < 1 or not new.has_default_max_uses):
+        raise ValidationFailed.at_path("max_uses", f"should be at most {uses_left}, the uses left of your own link")
+    return min(new.max_uses, int(uses_left))
+
+
 async def _fetch(transaction: Transaction, name: str, values: Mapping[str, Any]) -> list[Row]:
     return await transaction.fetch(load_statements("credentials.sql", __package__)[name], values)
-
-
-def parse_credential(row: Row | list[Any]) -> StoredCredential:
-    """Return the credential of the columns of a row. Raises: Unauthorized or ValueError if a value is invalid."""
-    credential_id, sequence, tenant, kind, principal_kind, subject, label, role, grants, *others = row
-    participant_id, parent_id, created_at, created_by, expires_at, last_used_at, session_id, *others = others
-    max_uses, uses, idle_s, ends_at, issued_at = others
-    if role not in _ROLES or principal_kind not in ("key", "link"):
-        raise ValueError("the role or the kind of a stored credential is unknown")
-    return StoredCredential(
-        credential_id=credential_id,
-        sequence=sequence,
-        tenant=tenant,
-        kind=kind,
-        principal_kind=principal_kind,
-        subject=subject,
-        label=label,
-        role=role,
-        grant_claims=grants,
-        grants=parse_grants(grants),
-        participant_id=participant_id,
-        parent_id=parent_id,
-        created_at_ms=datetime_to_ms(created_at),
-        created_by=created_by,
-        expires_at_ms=_ms_or_none(expires_at),
-        last_used_at_ms=_ms_or_none(last_used_at),
-        session_id=None if session_id is None else str(session_id),
-        max_uses=max_uses,
-        uses=uses,
-        idle_s=idle_s,
-        ends_at_ms=_ms_or_none(ends_at),
-        issued_at_ms=_ms_or_none(issued_at),
-    )
-
-
-def _ms_or_none(at: datetime | None) -> int | None:
-    return None if at is None else datetime_to_ms(at)

@@ -20,8 +20,15 @@ from synckairos.identity.secret_text import SecretText, parse_secret_text
 from synckairos.principal import CredentialLife, Principal
 from synckairos.revocations.channel import ControlChannel
 from synckairos.revocations.revocation_set import revocation_covers
+from synckairos.stored_credentials.records import (
+    RedeemedLink,
+    RedemptionRules,
+    RefusedLink,
+    StoredCredential,
+    ValidCredential,
+)
 from synckairos.stored_credentials.session_tokens import LINK_IDLE_S, LOGIN_IDLE_S, LOGIN_S
-from synckairos.stored_credentials.table import CredentialTable, RedeemedLink, StoredCredential, ValidCredential
+from synckairos.stored_credentials.table import CredentialTable
 from synckairos.telemetry import log
 from synckairos.wire.control_entry import EffectiveEntry, Revocation
 
@@ -137,10 +144,10 @@ class CredentialVerifier:
             self._add(secret, entry)
         return entry.principal
 
-    async def redeem(self, text: str, now_ms: int) -> RedeemedLink:
+    async def redeem(self, text: str, rules: RedemptionRules, now_ms: int) -> RedeemedLink | RefusedLink:
         """Count a use of a link, and return a new session token, which is cached. One query.
 
-        `now_ms` is as in `verify`.
+        Return the refused link without a count if `rules` do not accept its tenant. `now_ms` is as in `verify`.
 
         Raises: Unauthorized if the link is unknown, ended, revoked or used up. StoreUnavailable.
         """
@@ -150,8 +157,10 @@ class CredentialVerifier:
         self._channel.require_current()
         ends_seen = self._ends_seen
         found = await self._table.redeem(
-            secret, now_ms, link_idle_s=LINK_IDLE_S, login_idle_s=LOGIN_IDLE_S, login_s=LOGIN_S
+            secret, rules, now_ms, link_idle_s=LINK_IDLE_S, login_idle_s=LOGIN_IDLE_S, login_s=LOGIN_S
         )
+        if isinstance(found, RefusedLink):
+            return found
         # A revocation can be known here before the worker has ended the link in Postgres.
         if found is None or self._channel.is_revoked(principal_of(found.credential)):
             raise Unauthorized(LINK_REFUSED)

@@ -4,7 +4,7 @@ Postgres has the tenants. The control channel announces each change. A suspensio
 Postgres is unavailable. From time to time the tenants are read again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from synckairos.errors import Forbidden, StoreUnavailable, TenantSuspended, TenantUnknown
 from synckairos.limits.tenant_limits import DEFAULT_LIMITS, NO_LIMITS, TenantLimits
@@ -44,13 +44,14 @@ class ActiveTenants:
         """
         self._table = table
         self._channel = channel
-        self._requires_registration = requires_registration
+        self.requires_registration = requires_registration
         self._tenants: dict[str, Tenant] = {}
         self._limits: dict[str, TenantLimits] = {}
         self._announced: dict[str, TenantChange] = {}
         """The newest announced change of each tenant whose row was not read since."""
         self._is_read = self._is_fenced = self._has_accepted_other = False
         self._origins: frozenset[str] = frozenset()
+        self._tenants_with_origins: Mapping[str, tuple[str, ...]] = {}
         self._reads = AnnouncedReads(self._read, refresh_s)
         self._listeners: list[TenantListener] = []
         channel.add_listener(self._apply)
@@ -75,7 +76,7 @@ class ActiveTenants:
             raise StoreUnavailable("The tenants are not known; try again shortly")
         if not self._is_fenced:
             raise TenantUnknown(tenant, NOT_FENCED)
-        if self._requires_registration and tenant not in self._tenants and tenant not in self._announced:
+        if self.requires_registration and tenant not in self._tenants and tenant not in self._announced:
             raise TenantUnknown(tenant, "SYNCKAIROS_TENANTS accepts only registered tenants")
         self._has_accepted_other = True
 
@@ -94,10 +95,13 @@ class ActiveTenants:
             return found
         return NO_LIMITS if tenant == DEFAULT_TENANT else DEFAULT_LIMITS
 
-    def origins_of(self, tenant: str) -> tuple[str, ...] | None:
-        """Return the origins of a tenant's web pages, None if the origins of the setting are used."""
-        row = self._tenants.get(tenant)
-        return None if row is None else row.origins
+    @property
+    def tenants_with_origins(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the origins of each tenant that has origins of its own, by the name of the tenant.
+
+        The result is another object after each read of the tenants.
+        """
+        return self._tenants_with_origins
 
     @property
     def all_origins(self) -> frozenset[str]:
@@ -179,6 +183,9 @@ class ActiveTenants:
         """Use rows of the table. Ignore a row if a later revision of its tenant was read before."""
         for row in rows:
             self._put_row(row)
+        self._tenants_with_origins = {
+            name: each.origins for name, each in self._tenants.items() if each.origins is not None
+        }
         self._origins = frozenset(
             origin for each in self._tenants.values() if each.status == "active" for origin in each.origins or ()
         )

@@ -9,7 +9,8 @@ from ipaddress import ip_address, ip_network
 from synckairos.errors import Forbidden
 from synckairos.identity.credentials import Scope
 from synckairos.principal import DEFAULT_TENANT
-from synckairos.stored_credentials.table import CredentialTable, NewCredential, StoredCredential
+from synckairos.stored_credentials.records import NewCredential, StoredCredential
+from synckairos.stored_credentials.table import CredentialTable
 
 
 class OperatorKeys:
@@ -39,8 +40,6 @@ class OperatorKeys:
             parent_id=None,
             expires_at_ms=None if ttl_s is None else now_ms + ttl_s * 1000,
             created_by=created_by,
-            request_id=None,
-            request_fingerprint=None,
         )
         _, secret = await self._table.add(new, now_ms)
         assert secret is not None

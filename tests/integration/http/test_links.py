@@ -14,6 +14,9 @@ import pytest
 from synckairos.config import Settings
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.identity.secret_text import PATTERN
+from synckairos.stored_credentials import new_link
+from synckairos.stored_credentials import table as credential_table
+from synckairos.tenants.table import TenantChanges
 from tests.integration.authentication import authentication_settings, bearer, make_token
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 from tests.integration.stored_credentials.credential_nodes import (
@@ -206,6 +209,40 @@ async def test_link_of_a_controller_ends_with_its_link(links: Links, by: str) ->
     assert [await links.get("/v1/me", each) for each in (controller, child)] == [401, 401]
 
 
+async def test_links_of_a_link_are_bounded_in_uses_and_in_number(links: Links, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link with five uses of which one is taken makes links of at most four uses, and three links in all."""
+    monkeypatch.setattr(credential_table, "MAX_LINKS_BELOW_LINK", 3)
+    controller = await links.token(role="controller", max_uses=5)
+    client, body = links.server.client, {"session_id": links.session_id, "role": "controller"}
+    refused = await client.post(PATH, json={**body, "max_uses": 5}, headers=controller)
+    assert (code_of(refused), refused.json()["error"]["details"][0]["path"]) == ((400, "VALIDATION_ERROR"), "max_uses")
+    child = await links.make(headers=controller, role="controller")
+    assert (await client.get(PATH)).json()["data"][0]["max_uses"] == 4
+    below = bearer((await links.redeem(child["secret"])).json()["data"]["token"])
+    await links.make(headers=below, max_uses=1)
+    last = await links.make(headers=controller)
+    for headers in (controller, below):
+        assert code_of(await client.post(PATH, json=body, headers=headers)) == (409, "TOO_MANY_CREDENTIALS")
+    await links.make(max_uses=100_000)
+    await client.delete(f"{PATH}/{last['link_id']}")
+    await links.make(headers=below)
+    used_up = await links.token(role="controller", max_uses=1)
+    assert code_of(await client.post(PATH, json=body, headers=used_up)) == (400, "VALIDATION_ERROR")
+
+
+async def test_links_of_one_caller_below_admin_are_bounded(links: Links, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(new_link, "MAX_LINKS_OF_CREATOR", 1)
+    grants = [{"sessions": [links.session_id]}]
+    first, second = [bearer(make_token(sub=each, role="controller", grants=grants)) for each in ("ann", "bob")]
+    for headers in (first, second):
+        await links.make(headers=headers)
+        body = {"session_id": links.session_id, "role": "viewer"}
+        answer = await links.server.client.post(PATH, json=body, headers=headers)
+        assert code_of(answer) == (409, "TOO_MANY_CREDENTIALS")
+    for _ in range(2):
+        await links.make()
+
+
 async def test_replay_has_no_secret_and_makes_no_second_link(links: Links) -> None:
     headers, body = {"idempotency-key": "make-1"}, {"session_id": links.session_id, "role": "viewer"}
     first = await links.server.client.post(PATH, json=body, headers=headers)
@@ -330,10 +367,10 @@ async def test_secrets_are_in_no_table_and_in_no_log(
         assert text[-49:-6] not in logged
 
 
-async def test_page_of_another_tenant_gets_no_token(settings: Settings) -> None:
+async def test_page_of_another_tenant_and_a_closed_tenant_take_no_use(settings: Settings) -> None:
     with_auth = authentication_settings(settings)
     origins = AllowedOrigins(["https://common.example"])
-    async with open_credential_node(with_auth) as node, open_tenant_node(with_auth) as tenants:
+    async with open_tenant_node(with_auth) as tenants, open_credential_node(with_auth, tenants=tenants.tenants) as node:
         origins.use_tenants(tenants.tenants)
         await tenants.add("acme", origins=("https://acme.example",))
         async with open_rest_server(
@@ -344,8 +381,29 @@ async def test_page_of_another_tenant_gets_no_token(settings: Settings) -> None:
             tenants=tenants.tenants,
             origins=origins,
         ) as server:
-            _, secret = await node.add_link(tenant="acme")
-            for origin, status in (("https://common.example", 403), ("https://acme.example", 200)):
-                answer = await server.client.post(f"{PATH}/redeem", json={"secret": secret}, headers={"origin": origin})
-                assert answer.status_code == status, origin
+            _, secret = await node.add_link(tenant="acme", max_uses=2)
+            _, common = await node.add_link(tenant="other", max_uses=1)
+            await tenants.add("closed")
+            await tenants.set_status("closed", "suspended")
+            _, closed = await node.add_link(tenant="closed", max_uses=1)
+            for origin, of, status, code in (
+                ("https://common.example", secret, 403, "FORBIDDEN"),
+                ("https://acme.example", common, 403, "FORBIDDEN"),
+                ("https://common.example", common, 200, ""),
+                ("https://acme.example", secret, 200, ""),
+                ("http://127.0.0.1:3000", secret, 200, ""),
+                ("https://acme.example", secret, 401, "UNAUTHORIZED"),
+                ("https://common.example", closed, 403, "TENANT_SUSPENDED"),
+            ):
+                answer = await server.client.post(f"{PATH}/redeem", json={"secret": of}, headers={"origin": origin})
+                assert answer.status_code == status, (origin, answer.text)
                 assert ("token" in answer.text) == (status == 200)
+                assert answer.json().get("error", {}).get("code", "") == code
+            await tenants.set_status("closed", "active")
+            answer = await server.client.post(f"{PATH}/redeem", json={"secret": closed})
+            assert answer.status_code == 200
+            await tenants.tenants.change("acme", TenantChanges(origins=(), has_origins=True))
+            _, secret = await node.add_link(tenant="acme")
+            for origin in ("https://common.example", "https://acme.example"):
+                answer = await server.client.post(f"{PATH}/redeem", json={"secret": secret}, headers={"origin": origin})
+                assert answer.status_code == 403

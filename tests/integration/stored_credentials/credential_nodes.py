@@ -15,9 +15,11 @@ from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import Principal
 from synckairos.revocations.copier import RevocationCopier
 from synckairos.revocations.credential_ends import CredentialEnds
+from synckairos.stored_credentials.records import CredentialKind, NewCredential
 from synckairos.stored_credentials.redemption import LinkRedeemer
-from synckairos.stored_credentials.table import MAX_CREDENTIALS, CredentialKind, CredentialTable, NewCredential
+from synckairos.stored_credentials.table import MAX_CREDENTIALS, CredentialTable
 from synckairos.stored_credentials.verifier import CredentialVerifier
+from synckairos.tenants.active_tenants import ActiveTenants
 from tests.integration.authentication import make_authenticator, now_ms
 from tests.integration.revocations.nodes import ADMIN, Node, open_node
 
@@ -127,7 +129,11 @@ async def without_table(settings: Settings) -> AsyncIterator[Callable[[], Awaita
 
 @asynccontextmanager
 async def open_credential_node(
-    settings: Settings, redis_url: str = "", max_credentials: int = MAX_CREDENTIALS, stale_after_s: float = 5.0
+    settings: Settings,
+    redis_url: str = "",
+    max_credentials: int = MAX_CREDENTIALS,
+    stale_after_s: float = 5.0,
+    tenants: ActiveTenants | None = None,
 ) -> AsyncIterator[CredentialNode]:
     """Open an instance inside the block. Its cache is refreshed only by `verifier.refresh`."""
     async with AsyncExitStack() as stack:
@@ -137,5 +143,7 @@ async def open_credential_node(
         verifier = CredentialVerifier(table, node.channel)
         ends = CredentialEnds(now_ms, node.channel)
         authenticator = make_authenticator(settings, stored_credentials=verifier, refuse_ended=ends.require_not_revoked)
-        redeemer = LinkRedeemer(verifier, now_ms=now_ms, work=ClientWorkLimits(), refuse_ended=ends.require_not_revoked)
+        redeemer = LinkRedeemer(
+            verifier, now_ms=now_ms, work=ClientWorkLimits(), refuse_ended=ends.require_not_revoked, tenants=tenants
+        )
         yield CredentialNode(node, table, verifier, authenticator, redeemer)

@@ -90,10 +90,10 @@ async def test_limits_and_origins_of_a_tenant_are_those_that_an_operator_set(her
     await here.add("acme", limit_values={"sockets": 7, "later_release": 1}, origins=("https://a.example",))
     limits = here.tenants.limits_of("acme")
     assert (limits.sockets, limits.requests_per_min) == (7, DEFAULT_LIMITS.requests_per_min)
-    assert here.tenants.origins_of("acme") == ("https://a.example",)
+    assert here.tenants.tenants_with_origins == {"acme": ("https://a.example",)}
     assert here.tenants.all_origins == frozenset({"https://a.example"})
     await here.tenants.change("acme", TenantChanges(limit_values={"sockets": None}, has_origins=True))
-    assert (here.tenants.limits_of("acme"), here.tenants.origins_of("acme")) == (DEFAULT_LIMITS, None)
+    assert (here.tenants.limits_of("acme"), here.tenants.tenants_with_origins) == (DEFAULT_LIMITS, {})
     await here.tenants.change("acme", TenantChanges(origins=("https://b.example",), has_origins=True))
     await here.set_status("acme", "suspended")
     assert here.tenants.all_origins == frozenset()
