@@ -168,7 +168,9 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
 
         work = ClientWorkLimits(settings.client_work_factor)
         member_table, member_copies = MemberTable(pool), MemberCopies(pipe, keys)
-        service = build_session_service(settings, pipe, keys, history, wakeups.request_drain, work, member_table)
+        credential_table = CredentialTable(pool)
+        reserved_labels = (member_table, credential_table)
+        service = build_session_service(settings, pipe, keys, history, wakeups.request_drain, work, reserved_labels)
         sessions, outbox = service.sessions, service.outbox
         stack.push_async_callback(sessions.wait_for_shielded_commands)
         timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
@@ -178,7 +180,6 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         presence = PresenceTracker(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
         control_channel, signing_keys, tenants, credential_verifier, members = None, None, None, None, None
         signing_key_table, tenant_table = SigningKeyTable(pool), TenantTable(pool)
-        credential_table = CredentialTable(pool)
         if verifier is not None:
             control_channel = ControlChannel(
                 ControlStore(pipe, keys),

@@ -3,14 +3,14 @@
 Used by the server process and by commands that change sessions. This module opens and closes no connection.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
 from synckairos.history.reader import HistoryReader
 from synckairos.limits.client_work_budgets import ClientWorkLimits
-from synckairos.service.label_rights import MemberLabels
+from synckairos.service.label_rights import ReservedLabels
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions
@@ -44,13 +44,13 @@ def build_session_service(
     history: HistoryReader,
     wake_up: Callable[[int], None],
     work: ClientWorkLimits,
-    members: MemberLabels | None = None,
+    reserved_labels: Sequence[ReservedLabels] = (),
 ) -> SessionService:
     """Return the session service for an open Redis connection and an open history pool.
 
     `work` has the budgets of the clients of this process. After each commit of new versions, `wake_up` is called with
-    the number of the partition. `wake_up` must not block. `members` has the labels that only admins change. Processes
-    whose only caller is an admin need no `members`.
+    the number of the partition. `wake_up` must not block. `reserved_labels` has the labels that only admins change.
+    Processes whose only caller is an admin need none.
     """
     outbox_limits = OutboxLimits.from_settings(settings)
     store = SessionStore(pipe, keys, settings.history_length, outbox_limits, writes_changes=settings.stores_changes)
@@ -59,5 +59,7 @@ def build_session_service(
     policy = OutageChargePolicy.parse(settings.outage_policy)
     restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
     past_versions = PastVersionReader(store, outbox, history)
-    sessions = Sessions(store, past_versions, restorer, generations, wake_up, work, settings.clock_edition, members)
+    sessions = Sessions(
+        store, past_versions, restorer, generations, wake_up, work, settings.clock_edition, reserved_labels
+    )
     return SessionService(store, outbox, generations, restorer, sessions)

@@ -4,7 +4,7 @@ A repeated command id is replayed after the authorisation. After a conflict with
 authorised and applied again to the newer session. A session that Redis does not have is restored first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from msgspec import to_builtins
@@ -24,7 +24,7 @@ from synckairos.limits.work_limits import UNKNOWN_SESSIONS
 from synckairos.principal import Role
 from synckairos.service.authorization import find_role
 from synckairos.service.expire import CAUSED_BY_TIME
-from synckairos.service.label_rights import MemberLabels, require_label_rights
+from synckairos.service.label_rights import ReservedLabels, require_label_rights
 from synckairos.service.own_actions import authorize_command, bind_to_caller, require_participation
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.prepare_commit import (
@@ -62,8 +62,8 @@ class UnfinishedAttempt(NamedTuple):
 class CommandExecutor:
     """Executes commands on sessions for `Sessions`.
 
-    After each commit of new versions, `on_commit` is called with the number of the partition. `members` has the labels
-    that only admins change, None if there are no member rows.
+    After each commit of new versions, `on_commit` is called with the number of the partition. `reserved_labels` has
+    the labels that only admins change.
     """
 
     def __init__(
@@ -75,9 +75,9 @@ class CommandExecutor:
         restorer: SessionRestorer,
         on_commit: Callable[[int], None],
         work: ClientWorkLimits,
-        members: MemberLabels | None,
+        reserved_labels: Sequence[ReservedLabels],
     ) -> None:
-        self._members = members
+        self._reserved_labels = reserved_labels
         self._store = store
         self._cache = cache
         self._roles = roles
@@ -205,7 +205,7 @@ class CommandExecutor:
         try:
             authorize_command(request, role)
             require_participation(request, role, session)
-            await require_label_rights(request.principal, request.command, session, self._members)
+            await require_label_rights(request.principal, request.command, session, self._reserved_labels)
         except (Forbidden, ParticipantNotFound):
             self._store.refund_press(request.meter)
             self._store.charge_press_without_effect(request.meter)

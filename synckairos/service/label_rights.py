@@ -1,6 +1,6 @@
 """Rights that depend on labels: who creates sessions with which labels, and who changes which labels."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from synckairos.clock.commands import Command, UpdateSession
@@ -9,11 +9,11 @@ from synckairos.errors import Forbidden
 from synckairos.principal import Principal, includes_role
 
 
-class MemberLabels(Protocol):
-    """The labels that member rows of a tenant name. See `MemberTable`."""
+class ReservedLabels(Protocol):
+    """The labels that member rows or grants of API keys name. See `MemberTable` and `CredentialTable`."""
 
     async def names_label(self, tenant: str, labels: Collection[tuple[str, str]]) -> bool:
-        """Return whether a member row of the tenant names one of these labels. Raises: StoreUnavailable."""
+        """Return whether a row of the tenant names one of these labels. Raises: StoreUnavailable."""
 
 
 async def require_creation_rights(principal: Principal, labels: Mapping[str, str]) -> None:
@@ -43,15 +43,16 @@ async def require_creation_rights(principal: Principal, labels: Mapping[str, str
 
 
 async def require_label_rights(
-    principal: Principal, command: Command, session: Session, members: MemberLabels | None
+    principal: Principal, command: Command, session: Session, reserved_labels: Sequence[ReservedLabels]
 ) -> None:
     """Check that a caller is allowed to change the labels that a command changes. Other commands pass.
 
-    Only callers with the role `admin` change labels that a grant of the caller or a member row of the tenant names.
-    With such a change, a caller could reach further sessions, or give a session to others. `members` has the labels of
-    the member rows, None if there are no member rows.
+    Only callers with the role `admin` change labels that a grant of the caller, a member row of the tenant or a grant
+    of a valid API key of the tenant names. With such a change, a caller could reach further sessions, give a session to
+    others, or take it away from them. The server does not know the grants of tokens of other callers. `reserved_labels`
+    has the labels of the member rows and of the API keys.
 
-    Raises: Forbidden. StoreUnavailable if the member rows cannot be read.
+    Raises: Forbidden. StoreUnavailable if the labels cannot be read.
     """
     if principal.role == "admin" or not isinstance(command, UpdateSession):
         return
@@ -62,5 +63,6 @@ async def require_label_rights(
             changed |= {(key, each) for each in (before, value) if each is not None}
     if any(not changed.isdisjoint(grant.labels) for grant in principal.grants):
         raise Forbidden("Only the role admin changes labels that a grant names")
-    if changed and members is not None and await members.names_label(principal.tenant, changed):
-        raise Forbidden("Only the role admin changes labels that a member row names")
+    for labels in reserved_labels if changed else ():
+        if await labels.names_label(principal.tenant, changed):
+            raise Forbidden("Only the role admin changes labels that a member row or a grant of an API key names")

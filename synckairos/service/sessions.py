@@ -19,7 +19,7 @@ from synckairos.service.command_metrics import measure_command
 from synckairos.service.create import SessionCreator
 from synckairos.service.exclusive_start import ExclusiveStarter
 from synckairos.service.expire import OverdueBatchCommitter
-from synckairos.service.label_rights import MemberLabels
+from synckairos.service.label_rights import ReservedLabels
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.restore import SessionRestorer
@@ -52,13 +52,13 @@ class Sessions:
         on_commit: Callable[[int], None],
         work: ClientWorkLimits,
         clock_edition: int = 2,
-        members: MemberLabels | None = None,
+        reserved_labels: Sequence[ReservedLabels] = (),
     ) -> None:
         """Create the service from its parts.
 
         After each commit of new versions, `on_commit` is called with the number of the partition. It is synchronous and
         must not raise. `work` has the budgets of the clients. `clock_edition` is the edition of the clock's rules for
-        new sessions. `members` has the labels that only admins change, None if there are no member rows.
+        new sessions. `reserved_labels` has the labels that only admins change.
         """
         self._store = store
         self._past_versions = past_versions
@@ -66,7 +66,7 @@ class Sessions:
         self._cache = SessionCache()
         self._roles = RoleFinder(store, restorer, self._cache)
         self._executor = CommandExecutor(
-            store, self._cache, self._roles, past_versions, restorer, on_commit, work, members
+            store, self._cache, self._roles, past_versions, restorer, on_commit, work, reserved_labels
         )
         self._creator = SessionCreator(
             store, past_versions, restorer, generations, self._cache, on_commit, work.tenants, clock_edition

@@ -117,6 +117,16 @@ WHERE tenant = %(tenant)s AND session_id = %(session_id)s::uuid AND kind = 'link
 ORDER BY sequence DESC
 LIMIT %(limit)s;
 
+-- name: names_resource
+-- Only keys are read, at most 1,000 in a tenant: links have grants on sessions alone, and session tokens end with their
+-- key. The clocks of Postgres and Redis differ, so that keys that have ended count for some minutes more.
+SELECT EXISTS (
+    SELECT FROM sync_credentials, jsonb_array_elements(grants) AS each_grant
+    WHERE tenant = %(tenant)s AND kind = 'key'
+        AND coalesce(least(ended_at, expires_at), 'infinity') > now() - interval '5 minutes'
+        AND each_grant->'sessions' ?| %(resources)s::text[]
+);
+
 -- name: read_link_session
 -- Also of a link that has ended, so that its end can be announced again.
 SELECT session_id::text

@@ -1,6 +1,6 @@
 """The table of stored credentials in Postgres: adds, reads, rotates and ends credentials."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -20,6 +20,7 @@ from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import TimeLimitedTransactions
 from synckairos.postgres.transaction import Row, Transaction
+from synckairos.principal import LABEL_PREFIX
 from synckairos.stored_credentials.records import (
     CredentialKind,
     NewCredential,
@@ -166,6 +167,17 @@ class CredentialTable:
             cursor = page.next_cursor
             if cursor is None:
                 return found
+
+    async def names_label(self, tenant: str, labels: Collection[tuple[str, str]]) -> bool:
+        """Return whether a grant of a valid API key of the tenant names one of these labels (pairs of key and value).
+
+        An API key counts for some minutes longer than it is valid.
+        """
+        resources = [f"{LABEL_PREFIX}{key}={value}" for key, value in labels]
+        ((found,),) = await self._run(
+            tenant_access(tenant), "names_resource", {"tenant": tenant, "resources": resources}
+        )
+        return found is True
 
     async def read_link_session(self, tenant: str, link_id: str) -> str | None:
         """Return the session of a link, also of a link that has ended. None if the tenant has no such link."""

@@ -22,6 +22,7 @@ from synckairos.store.connect import check_store_settings
 from synckairos.store.keys import Keys
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
+from synckairos.stored_credentials.table import CredentialTable
 from synckairos.wire.session_json import render_session
 from synckairos.wire.session_parser import parse_session
 
@@ -68,5 +69,6 @@ async def open_parts(settings: Settings, *, cold_timeout_s: float = COLD_TIMEOUT
         cold_storage = ColdStorage(settings.archive_url)
         history = HistoryReader(pool, cold_storage, cold_timeout_s=cold_timeout_s)
         work = ClientWorkLimits(settings.client_work_factor)
-        service = build_session_service(settings, pipe, keys, history, lambda partition: None, work, MemberTable(pool))
+        reserved_labels = (MemberTable(pool), CredentialTable(pool))
+        service = build_session_service(settings, pipe, keys, history, lambda partition: None, work, reserved_labels)
         yield Parts(pipe, service.store, pool, cold_storage, history, service.sessions, work)

@@ -24,6 +24,7 @@ from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import CredentialLife, Principal
 from synckairos.revocations.credential_ends import CredentialEnds, EndReason
+from synckairos.stored_credentials.table import CredentialTable
 from tests.background_task import running
 from tests.integration.authentication import now_ms
 from tests.integration.callers import NamedCallers, as_caller
@@ -33,6 +34,7 @@ from tests.integration.rest_server import RestServer, chess_body, list_all, open
 from tests.integration.revocations.nodes import ADMIN as ADMIN_PRINCIPAL
 from tests.integration.revocations.nodes import until
 from tests.integration.round_trips import RoundTrips
+from tests.integration.stored_credentials.credential_nodes import new_key
 from tests.waiting import eventually
 
 PATH, LABEL = "/v1/members", "label:cup=spring"
@@ -322,9 +324,25 @@ async def test_controller_of_a_label_creates_reads_hours_and_commands_its_sessio
     assert [each.get("version") for each in answer.json()["data"]["results"]] == [3, None]
 
 
-async def test_only_admins_change_labels_that_a_member_row_of_the_tenant_names(server: RestServer) -> None:
+@pytest.mark.parametrize("named_by", ["rows", "keys"])
+async def test_only_admins_change_labels_that_a_row_or_an_api_key_of_the_tenant_names(
+    server: RestServer, named_by: str
+) -> None:
     session_id, _ = await create_started(server, labels={"cup": "spring"})
-    await put(server, (SUBJECT, session_id, "controller"), ("bob", LABEL, "viewer"), ("bob", "label:hall=a", "viewer"))
+    await put(server, (SUBJECT, session_id, "controller"))
+    if named_by == "rows":
+        await put(server, ("bob", LABEL, "viewer"), ("bob", "label:hall=a", "viewer"))
+    else:
+        table = CredentialTable(server.parts.pool)
+        for tenant, kind, sessions in (
+            ("default", "key", ["label:hall=a", session_id]),
+            ("default", "key", ["*", LABEL]),
+            ("other", "key", ["label:hall=b", "label:room=1"]),
+            ("default", "operator", ["label:hall=b"]),
+        ):
+            await table.add(new_key(tenant=tenant, kind=kind, grants=[{"sessions": sessions}]), now_ms())
+        ended, _ = await table.add(new_key(grants=[{"sessions": ["label:hall=b"]}]), now_ms())
+        await table.end("default", "key", ended.credential_id, now_ms() - 600_000)
     path = f"/v1/sessions/{session_id}"
     for labels, status in (
         ({"cup": None}, 403),
