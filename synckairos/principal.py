@@ -206,12 +206,12 @@ class Principal(Struct, frozen=True, kw_only=True):
         return cls._without_credential("timekeeper", "timekeeper", "", tenant)
 
     @classmethod
-    def importer(cls, subject: str) -> "Principal":
-        """Return the principal of an import from the command line. `subject` is the name of the import.
+    def importer(cls, subject: str, tenant: str = DEFAULT_TENANT) -> "Principal":
+        """Return the principal of a command of the command line. `subject` is its name in the audit and in lists.
 
-        It has the kind `anonymous` and the role `admin`.
+        It has the kind `anonymous` and the role `admin` in `tenant`.
         """
-        return cls._without_credential("anonymous", subject, "")
+        return cls._without_credential("anonymous", subject, "", tenant)
 
     @classmethod
     def _without_credential(cls, kind: Kind, subject: str, address: str, tenant: str = DEFAULT_TENANT) -> "Principal":

@@ -17,14 +17,14 @@ from synckairos.stored_credentials.table import CredentialTable
 from synckairos.wire.api_keys import CreateApiKey
 from synckairos.wire.body_parser import parse_body
 
-PRINCIPAL = Principal.importer("command-line")
-"""The principal of the commands. The actor of their keys is `command-line`."""
+ACTOR = "command-line"
+"""The actor of the keys that the commands make."""
 
 
 async def create_key(
-    settings: Settings, members: Mapping[str, Any], grants: Sequence[str], expires_at: str | None
+    settings: Settings, tenant: str, members: Mapping[str, Any], grants: Sequence[str], expires_at: str | None
 ) -> str:
-    """Make an API key of the tenant `default`, and return its text.
+    """Make an API key of a tenant, and return its text.
 
     `members` are members of `CreateApiKey` except `grants` and `expires_at`. Each grant is a text as on the command
     line. `expires_at` is an instant with a time zone or a UTC day, None for no expiry.
@@ -37,44 +37,45 @@ async def create_key(
     body = parse_body(CreateApiKey, given)
     async with open_control_channel(settings) as (channel, pool):
         now_ms = await channel.read_time_ms()
-        _, secret = await CredentialTable(pool).add(new_api_key(body, PRINCIPAL, now_ms), now_ms)
+        new = new_api_key(body, Principal.importer(ACTOR, tenant), now_ms)
+        _, secret = await CredentialTable(pool).add(new, now_ms)
     assert secret is not None
     return secret.text
 
 
-async def list_keys(settings: Settings, *, as_json: bool = False) -> list[str]:
-    """Return one line of text for each valid key, newest first. If `as_json` is True, a line is JSON.
+async def list_keys(settings: Settings, tenant: str, *, as_json: bool = False) -> list[str]:
+    """Return one line of text for each valid key of a tenant, newest first. If `as_json` is True, a line is JSON.
 
     Raises: AuthenticationOff, StoreUnavailable.
     """
     async with open_control_channel(settings) as (channel, pool):
-        found = await CredentialTable(pool).read_all(PRINCIPAL.tenant, "key", await channel.read_time_ms())
+        found = await CredentialTable(pool).read_all(tenant, "key", await channel.read_time_ms())
     if as_json:
         return [orjson.dumps(api_key_json(each)).decode() for each in found]
     return [_line(api_key_json(each)) for each in found]
 
 
-async def rotate_key(settings: Settings, key_id: str) -> str:
-    """Give a key a new secret, and return its new text.
+async def rotate_key(settings: Settings, tenant: str, key_id: str) -> str:
+    """Give a key of a tenant a new secret, and return its new text.
 
     Raises: AuthenticationOff, StoreUnavailable, CredentialNotFound.
     """
     async with open_control_channel(settings) as (channel, pool):
         now_ms = await channel.read_time_ms()
-        secret = await CredentialTable(pool).rotate(PRINCIPAL.tenant, "key", key_id, now_ms, request_id=None)
+        secret = await CredentialTable(pool).rotate(tenant, "key", key_id, now_ms, request_id=None)
     assert secret is not None
     return secret.text
 
 
-async def end_key(settings: Settings, key_id: str) -> None:
-    """End a key, its sockets, and all credentials below it.
+async def revoke_key(settings: Settings, tenant: str, key_id: str) -> None:
+    """Revoke a key of a tenant and all credentials below it. Their sockets end.
 
     Raises: AuthenticationOff, StoreUnavailable, TooManyRevocations. CredentialNotFound if there was never such a key.
     """
     async with open_control_channel(settings) as (channel, pool):
         now_ms = await channel.read_time_ms()
-        ended = await CredentialTable(pool).end(PRINCIPAL.tenant, "key", key_id, now_ms)
-        await channel.revoke_credentials(PRINCIPAL, ended)
+        ended = await CredentialTable(pool).end(tenant, "key", key_id, now_ms)
+        await channel.revoke_credentials(Principal.importer(ACTOR, tenant), ended)
     if not ended:
         raise CredentialNotFound("key")
 

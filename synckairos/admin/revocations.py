@@ -15,12 +15,14 @@ from synckairos.wire.body_parser import parse_body
 from synckairos.wire.control_entry import Revocation
 from synckairos.wire.revocations import CreateRevocation, Disconnect, revocation_json
 
-PRINCIPAL = Principal.importer("revocations")
-"""The principal of the commands. The actor of their revocations is `revocations`."""
+ACTOR = "revocations"
+"""The actor of the revocations that the commands make."""
 
 
-async def create_revocation(settings: Settings, fields: Mapping[str, Any], issued_before: str | None) -> list[str]:
-    """Revoke credentials on all instances. Return one line of text that describes the revocation.
+async def create_revocation(
+    settings: Settings, tenant: str, fields: Mapping[str, Any], issued_before: str | None
+) -> list[str]:
+    """Revoke credentials of a tenant on all instances. Return one line of text that describes the revocation.
 
     `fields` are members of `CreateRevocation` except `issued_before`. `issued_before` is an instant with a time zone or
     a UTC day, or None for the default of `CreateRevocation`.
@@ -32,13 +34,13 @@ async def create_revocation(settings: Settings, fields: Mapping[str, Any], issue
         members["issued_before"] = parse_day_or_instant(issued_before, "--issued-before")
     body = parse_body(CreateRevocation, members)
     async with open_control_channel(settings) as (channel, pool):
-        made = await channel.revoke_as_requested(PRINCIPAL, body)
+        made = await channel.revoke_as_requested(Principal.importer(ACTOR, tenant), body)
         await end_family(CredentialTable(pool), channel, made)
     return [_line(made)]
 
 
-async def list_revocations(settings: Settings, *, as_json: bool = False) -> list[str]:
-    """Return one line of text for each revocation that has an effect, newest first.
+async def list_revocations(settings: Settings, tenant: str, *, as_json: bool = False) -> list[str]:
+    """Return one line of text for each revocation of a tenant that has an effect, newest first.
 
     If `as_json` is True, a line is JSON.
 
@@ -46,15 +48,18 @@ async def list_revocations(settings: Settings, *, as_json: bool = False) -> list
     """
     async with open_control_channel(settings) as (channel, _):
         await channel.load()
-        found = channel.list_revocations(PRINCIPAL.tenant)
+        found = channel.list_revocations(tenant)
     return [orjson.dumps(revocation_json(each)).decode() if as_json else _line(each) for each in found]
 
 
-async def disconnect(settings: Settings, subject: str) -> None:
-    """Close all sockets and streams of a subject on all instances. Raises: the errors of `create_revocation`."""
+async def disconnect(settings: Settings, tenant: str, subject: str) -> None:
+    """Close all sockets and streams of a subject of a tenant on all instances.
+
+    Raises: the errors of `create_revocation`.
+    """
     body = parse_body(Disconnect, {"subject": subject})
     async with open_control_channel(settings) as (channel, _):
-        await channel.disconnect(PRINCIPAL, body.subject)
+        await channel.disconnect(Principal.importer(ACTOR, tenant), body.subject)
 
 
 def _line(revocation: Revocation) -> str:

@@ -12,8 +12,11 @@ from synckairos.cli.command import (
     json_option,
     load_command_settings,
     run_with_progress,
+    tenant_option,
 )
 from synckairos.cli.escaped_echo import echo
+
+_tenant_option = tenant_option("the links")
 
 
 def _url_option(command: Decorated) -> Decorated:
@@ -44,6 +47,7 @@ def links() -> None:
 @click.option("--expires-at", metavar="INSTANT", help="Instant with a time zone, or UTC day. Default: in 24 hours.")
 @click.option("--max-uses", metavar="NUMBER", type=int, help="Maximum number of devices. Default: 100,000.")
 @click.option("--label", metavar="TEXT", help="Text that describes the link in lists.")
+@_tenant_option
 @_url_option
 @_qr_option
 def links_create(
@@ -53,6 +57,7 @@ def links_create(
     expires_at: str | None,
     max_uses: int | None,
     label: str | None,
+    tenant: str,
     url: str,
     shows_qr: bool,
 ) -> None:
@@ -62,43 +67,46 @@ def links_create(
 
     given = {"role": role, "participant_id": participant_id, "max_uses": max_uses, "label": label}
     members = {"session_id": str(session_id)} | {name: value for name, value in given.items() if value is not None}
-    made = links.create_link(settings, url, members, expires_at)
+    made = links.create_link(settings, tenant, url, members, expires_at)
     _print(run_with_progress("making the link", made), shows_qr, links.render_qr_code)
 
 
 @links.command("list")
 @click.option("--session", "session_id", metavar="ID", type=click.UUID, help="Only links to this session.")
+@_tenant_option
 @json_option("item")
-def links_list(session_id: UUID | None, as_json: bool) -> None:
+def links_list(session_id: UUID | None, tenant: str, as_json: bool) -> None:
     """List the valid links, newest first."""
     settings = load_command_settings()
     from synckairos.admin import links
 
-    found = links.list_links(settings, None if session_id is None else str(session_id), as_json=as_json)
+    found = links.list_links(settings, tenant, None if session_id is None else str(session_id), as_json=as_json)
     lines = run_with_progress("reading the links", found)
     echo("\n".join(lines) if lines else "no links", err=not lines)
 
 
 @links.command("revoke")
 @click.argument("link_id")
-def links_revoke(link_id: str) -> None:
-    """End the link LINK_ID, its session tokens and their sockets."""
+@_tenant_option
+def links_revoke(link_id: str, tenant: str) -> None:
+    """Revoke the link LINK_ID and its session tokens. Their sockets end."""
     settings = load_command_settings()
     from synckairos.admin import links
 
-    run_with_progress("ending the link", links.revoke_link(settings, link_id))
-    echo(f"the link {link_id} has ended")
+    run_with_progress("revoking the link", links.revoke_link(settings, tenant, link_id))
+    echo(f"the link {link_id} is revoked")
 
 
 @click.command("console")
+@tenant_option("the administrator")
 @_url_option
 @_qr_option
-def console(url: str, shows_qr: bool) -> None:
+def console(tenant: str, url: str, shows_qr: bool) -> None:
     """Print a link that signs one browser in as an administrator. It can be used once, within 10 minutes."""
     settings = load_command_settings()
     from synckairos.admin import links
 
-    made = run_with_progress("making the link", links.create_login(settings, url))
+    made = run_with_progress("making the link", links.create_sign_in_link(settings, tenant, url))
     _print(made, shows_qr, links.render_qr_code)
 
 

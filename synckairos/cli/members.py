@@ -11,13 +11,12 @@ from synckairos.cli.command import (
     load_command_settings,
     print_lines_with_progress,
     run_with_progress,
+    tenant_option,
 )
 from synckairos.cli.escaped_echo import echo
 from synckairos.cli.jobs import enqueue_job
 
-_tenant_option = click.option(
-    "--tenant", default="default", show_default=True, metavar="NAME", help="Tenant of the members."
-)
+_tenant_option = tenant_option("the members")
 _RESOURCE_HELP = "RESOURCE is a session id, or label:KEY=VALUE for all sessions with this label."
 
 

@@ -2,8 +2,10 @@
 
 import click
 
-from synckairos.cli.command import CommandGroup, json_option, load_command_settings, run_with_progress
+from synckairos.cli.command import CommandGroup, json_option, load_command_settings, run_with_progress, tenant_option
 from synckairos.cli.escaped_echo import echo
+
+_tenant_option = tenant_option("the credentials")
 
 
 @click.group(cls=CommandGroup)
@@ -19,6 +21,7 @@ def revocations() -> None:
 @click.option("--credential", metavar="ID", help="Revoke the API key or link with this id.")
 @click.option("--all", "is_for_all", is_flag=True, help="Revoke every credential.")
 @click.option("--margin", metavar="SECONDS", type=int, default=0, show_default=True, help="Seconds until the effect.")
+@_tenant_option
 def revocations_create(
     jti: str | None,
     subject: str | None,
@@ -27,6 +30,7 @@ def revocations_create(
     credential: str | None,
     is_for_all: bool,
     margin: int,
+    tenant: str,
 ) -> None:
     """Revoke credentials on all instances. Needs exactly one of --jti, --subject, --grp, --credential and --all."""
     given = {"jti": jti, "subject": subject, "grp": grp, "credential": credential, "all": is_for_all or None}
@@ -38,27 +42,30 @@ def revocations_create(
     settings = load_command_settings()
     from synckairos.admin import revocations
 
-    made = revocations.create_revocation(settings, {**fields, "margin_s": margin}, issued_before)
+    made = revocations.create_revocation(settings, tenant, {**fields, "margin_s": margin}, issued_before)
     echo("\n".join(run_with_progress("revoking the credentials", made)))
 
 
 @revocations.command("list")
+@_tenant_option
 @json_option("item")
-def revocations_list(as_json: bool) -> None:
+def revocations_list(tenant: str, as_json: bool) -> None:
     """List the revocations that have an effect, newest first."""
     settings = load_command_settings()
     from synckairos.admin import revocations
 
-    lines = run_with_progress("reading the revocations", revocations.list_revocations(settings, as_json=as_json))
+    reading = revocations.list_revocations(settings, tenant, as_json=as_json)
+    lines = run_with_progress("reading the revocations", reading)
     echo("\n".join(lines) if lines else "no revocations", err=not lines)
 
 
 @revocations.command("disconnect")
 @click.argument("subject")
-def revocations_disconnect(subject: str) -> None:
+@_tenant_option
+def revocations_disconnect(subject: str, tenant: str) -> None:
     """Close all sockets and streams of SUBJECT. Its credentials stay valid."""
     settings = load_command_settings()
     from synckairos.admin import revocations
 
-    run_with_progress("closing the sockets", revocations.disconnect(settings, subject))
+    run_with_progress("closing the sockets", revocations.disconnect(settings, tenant, subject))
     echo(f"the sockets of {subject} are being closed")

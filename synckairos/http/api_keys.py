@@ -47,7 +47,7 @@ class ApiKeyRoutes:
                 response_model=wire.ApiKeySecretAnswer, refusal_statuses=(403, 404), is_administrative=True,
             ),
             Operation(
-                "DELETE", KEY_PATH, "manage_keys", self.delete, "End an API key and its sockets", tag,
+                "DELETE", KEY_PATH, "manage_keys", self.delete, "Revoke an API key and what it made", tag,
                 success_status=204, refusal_statuses=(403, 409), is_administrative=True,
             ),
         ]  # fmt: skip
@@ -83,7 +83,7 @@ class ApiKeyRoutes:
         return await self._answer(request, key_id, None if secret is None else secret.text, 200)
 
     async def delete(self, request: RestRequest) -> RestResponse:
-        """Answer `DELETE /v1/keys/{key_id}`: end an API key, its sockets, and all credentials below it."""
+        """Answer `DELETE /v1/keys/{key_id}`: revoke an API key and all credentials below it."""
         key_id = request.path_text("key_id")
         await self._rate_limits.count(request.meter)
         channel = self._require_authentication()

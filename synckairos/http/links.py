@@ -63,7 +63,7 @@ class LinkRoutes:
                 response_model=wire.LinkPage, query_model=wire.LinksQuery, refusal_statuses=(403, 404),
             ),
             Operation(
-                "DELETE", LINK_PATH, "manage_links", self.delete, "End a link, its session tokens and their sockets",
+                "DELETE", LINK_PATH, "manage_links", self.delete, "Revoke a link and its session tokens",
                 tag, success_status=204, refusal_statuses=(403, 404, 409), is_administrative=True,
             ),
             Operation(
@@ -111,7 +111,7 @@ class LinkRoutes:
         return RestResponse(orjson.dumps({"data": rows, "next_cursor": page.next_cursor}))
 
     async def delete(self, request: RestRequest) -> RestResponse:
-        """Answer `DELETE /v1/links/{link_id}`: end a link, its session tokens, and the links that they made.
+        """Answer `DELETE /v1/links/{link_id}`: revoke a link, its session tokens, and the links that they made.
 
         For a link to a session that the caller cannot reach, the answer is that for an unknown link.
         """

@@ -192,10 +192,10 @@ expired AS (
 planned AS (
     SELECT taken.*, to_timestamp(%(now_ms)s::double precision / 1000) AS at,
         CASE kind
-            WHEN 'login' THEN to_timestamp(%(now_ms)s::double precision / 1000) + make_interval(secs => %(login_s)s)
+            WHEN 'login' THEN to_timestamp(%(now_ms)s::double precision / 1000) + make_interval(secs => %(sign_in_life_s)s)
             ELSE expires_at
         END AS latest_end,
-        CASE kind WHEN 'login' THEN %(login_idle_s)s::integer ELSE %(link_idle_s)s::integer END AS token_idle_s
+        CASE kind WHEN 'login' THEN %(sign_in_idle_s)s::integer ELSE %(link_idle_s)s::integer END AS token_idle_s
     FROM taken
 ),
 added AS (

@@ -15,7 +15,7 @@ MAX_LIFE_MS = 366 * 86_400_000
 MAX_LINKS_OF_CREATOR = 1_000
 """Maximum number of valid links that one caller without the role `admin` has made."""
 
-LOGIN_LIFE_MS = 600_000
+SIGN_IN_LINK_LIFE_MS = 600_000
 """Milliseconds after which the link of a sign-in expires."""
 
 FRAGMENT = "link="
@@ -24,7 +24,7 @@ FRAGMENT = "link="
 PAGES = {"viewer": "view", "participant": "desk", "controller": "control"}
 """Name of the page that a link opens, by the role of the link."""
 
-LOGIN_PAGE = "console"
+SIGN_IN_PAGE = "console"
 """Name of the page that a link for a sign-in opens."""
 
 
@@ -61,7 +61,7 @@ def new_link(body: CreateLink, creator: Principal, now_ms: int) -> NewCredential
     )
 
 
-def new_login(creator: Principal, now_ms: int) -> NewCredential:
+def new_sign_in_link(creator: Principal, now_ms: int) -> NewCredential:
     """Return a link for one sign-in as an administrator of the tenant of `creator`.
 
     `now_ms` is the time of Redis in ms since the Unix epoch.
@@ -76,7 +76,7 @@ def new_login(creator: Principal, now_ms: int) -> NewCredential:
         grants=(),
         participant_id=None,
         parent_id=None,
-        expires_at_ms=now_ms + LOGIN_LIFE_MS,
+        expires_at_ms=now_ms + SIGN_IN_LINK_LIFE_MS,
         created_by=creator.actor,
         max_uses=1,
     )
@@ -90,6 +90,6 @@ def link_url(server_url: str, session_id: str, role: str, secret: str) -> str:
     return f"{server_url}/{PAGES[role]}/{session_id}#{FRAGMENT}{secret}"
 
 
-def login_url(server_url: str, secret: str) -> str:
+def sign_in_url(server_url: str, secret: str) -> str:
     """Return the URL of the page for a sign-in. `server_url` is as in `link_url`."""
-    return f"{server_url}/{LOGIN_PAGE}#{FRAGMENT}{secret}"
+    return f"{server_url}/{SIGN_IN_PAGE}#{FRAGMENT}{secret}"

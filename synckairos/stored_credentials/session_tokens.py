@@ -7,10 +7,10 @@ from synckairos.stored_credentials.records import NewCredential, StoredCredentia
 LINK_IDLE_S = 43_200
 """Seconds after its last use at which the session token of a link expires."""
 
-LOGIN_IDLE_S = 3_600
+SIGN_IN_IDLE_S = 3_600
 """Seconds after its last use at which the session token of an API key or of a sign-in expires."""
 
-LOGIN_S = 43_200
+SIGN_IN_LIFE_S = 43_200
 """Seconds after which the session token of an API key or of a sign-in expires in any case."""
 
 
@@ -28,7 +28,7 @@ def new_session_token(key: StoredCredential, principal: Principal, now_ms: int) 
 
     `now_ms` is the time of Redis in ms since the Unix epoch.
     """
-    ends_at_ms = now_ms + LOGIN_S * 1000
+    ends_at_ms = now_ms + SIGN_IN_LIFE_S * 1000
     if key.expires_at_ms is not None:
         ends_at_ms = min(ends_at_ms, key.expires_at_ms)
     return NewCredential(
@@ -41,9 +41,9 @@ def new_session_token(key: StoredCredential, principal: Principal, now_ms: int) 
         grants=key.grant_claims,
         participant_id=key.participant_id,
         parent_id=key.credential_id,
-        expires_at_ms=min(ends_at_ms, now_ms + LOGIN_IDLE_S * 1000),
+        expires_at_ms=min(ends_at_ms, now_ms + SIGN_IN_IDLE_S * 1000),
         created_by=principal.actor,
-        idle_s=LOGIN_IDLE_S,
+        idle_s=SIGN_IN_IDLE_S,
         ends_at_ms=ends_at_ms,
         issued_at_ms=key.created_at_ms,
     )

@@ -191,15 +191,15 @@ class CredentialTable:
         now_ms: int,
         *,
         link_idle_s: int,
-        login_idle_s: int,
-        login_s: int,
+        sign_in_idle_s: int,
+        sign_in_life_s: int,
     ) -> RedeemedLink | RefusedLink | None:
         """Count a use of the link with this text, and return a new session token. One round trip.
 
         Return None if there is no such link, or if it has ended, expired, or no use left. Return the refused link
         without a count if `rules` do not accept its tenant. The token of a link to a session expires `link_idle_s`
         seconds after its last use, and with the link at the latest. The token of a link for a sign-in expires
-        `login_idle_s` seconds after its last use, and after `login_s` seconds at the latest.
+        `sign_in_idle_s` seconds after its last use, and after `sign_in_life_s` seconds at the latest.
         """
         token = make_secret_text()
         values = {
@@ -209,8 +209,8 @@ class CredentialTable:
             "token_hash": token.digest,
             "now_ms": now_ms,
             "link_idle_s": link_idle_s,
-            "login_idle_s": login_idle_s,
-            "login_s": login_s,
+            "sign_in_idle_s": sign_in_idle_s,
+            "sign_in_life_s": sign_in_life_s,
             "requires_registration": rules.requires_registration,
             "page_tenants": None if rules.page is None else sorted(rules.page.tenants),
             "are_allowed": rules.page is not None and rules.page.are_allowed,

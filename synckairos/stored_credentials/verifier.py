@@ -27,7 +27,7 @@ from synckairos.stored_credentials.records import (
     StoredCredential,
     ValidCredential,
 )
-from synckairos.stored_credentials.session_tokens import LINK_IDLE_S, LOGIN_IDLE_S, LOGIN_S
+from synckairos.stored_credentials.session_tokens import LINK_IDLE_S, SIGN_IN_IDLE_S, SIGN_IN_LIFE_S
 from synckairos.stored_credentials.table import CredentialTable
 from synckairos.telemetry import log
 from synckairos.wire.control_entry import EffectiveEntry, Revocation
@@ -157,7 +157,7 @@ class CredentialVerifier:
         self._channel.require_current()
         ends_seen = self._ends_seen
         found = await self._table.redeem(
-            secret, rules, now_ms, link_idle_s=LINK_IDLE_S, login_idle_s=LOGIN_IDLE_S, login_s=LOGIN_S
+            secret, rules, now_ms, link_idle_s=LINK_IDLE_S, sign_in_idle_s=SIGN_IN_IDLE_S, sign_in_life_s=SIGN_IN_LIFE_S
         )
         if isinstance(found, RefusedLink):
             return found

@@ -220,7 +220,7 @@ async def test_links_of_the_command_line(
     assert f"{'subject':<12} {link_id}:1" in await run("tokens", "check", token)
     assert (await run(*explain, token)).endswith("allowed")
     assert "used 1 times" in await run("tokens", "check", secret, exit_code=1)
-    assert await run("links", "revoke", link_id) == f"the link {link_id} has ended"
+    assert await run("links", "revoke", link_id) == f"the link {link_id} is revoked"
 
     async def is_refused() -> bool:
         return (await call(servers[1], "GET", "/v1/me", token)).status_code == 401

@@ -13,7 +13,7 @@ from synckairos.errors import RateLimitExceeded, TooManyCredentials
 from synckairos.identity.secret_text import make_secret_text
 from synckairos.postgres.pool import PostgresPool
 from synckairos.stored_credentials.revoked_families import end_family
-from synckairos.stored_credentials.session_tokens import LINK_IDLE_S, LOGIN_IDLE_S, LOGIN_S
+from synckairos.stored_credentials.session_tokens import LINK_IDLE_S, SIGN_IN_IDLE_S, SIGN_IN_LIFE_S
 from synckairos.stored_credentials.table import CredentialTable
 from synckairos.stored_credentials.verifier import LINK_REFUSED
 from tests.integration.authentication import now_ms
@@ -235,8 +235,8 @@ async def test_sign_in_is_used_once_and_its_token_outlives_it(settings: Settings
     assert (principal.role, principal.subject) == ("admin", f"{login_id}:1")
     assert principal.life is not None
     assert principal.life.expires_at_ms is not None
-    assert abs(principal.life.expires_at_ms - now_ms() - LOGIN_IDLE_S * 1000) < 60_000
-    assert nodes[1].verifier.find_cached(token, now_ms() + LOGIN_S * 1000 + 1_000) is None
+    assert abs(principal.life.expires_at_ms - now_ms() - SIGN_IN_IDLE_S * 1000) < 60_000
+    assert nodes[1].verifier.find_cached(token, now_ms() + SIGN_IN_LIFE_S * 1000 + 1_000) is None
 
 
 async def test_links_after_a_restart_and_while_postgres_is_away(settings: Settings, nodes: Nodes) -> None:

@@ -266,13 +266,15 @@ IN_CODE = {
     "`sessions` of a grant of an API key": bounds(grant_models.Grant, "sessions"),
     # links and session tokens
     "valid links of a tenant": text(credential_table.MAX_LINKS),
+    "valid links of a caller without the role `admin`": text(new_link.MAX_LINKS_OF_CREATOR),
+    "valid links below a link": text(credential_table.MAX_LINKS_BELOW_LINK),
     "`max_uses` of a link": bounds(link_models.CreateLink, "max_uses"),
     "`label` of a link": bounds(link_models.CreateLink, "label"),
     "life of a link": text(new_link.MAX_LIFE_MS // 86_400_000),
     "valid session tokens of an API key": text(credential_table.MAX_CREDENTIALS),
     "time without a use of the session token of a link": text(session_tokens.LINK_IDLE_S),
-    "time without a use of the session token of an API key": text(session_tokens.LOGIN_IDLE_S),
-    "life of the session token of an API key": text(session_tokens.LOGIN_S),
+    "time without a use of the session token of an API key": text(session_tokens.SIGN_IN_IDLE_S),
+    "life of the session token of an API key": text(session_tokens.SIGN_IN_LIFE_S),
     # jobs
     "attempts of a job": text(table.MAX_ATTEMPTS),
     "age of finished jobs": text(enqueue.KEPT_DAYS),

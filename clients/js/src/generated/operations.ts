@@ -379,7 +379,7 @@ export interface Api {
       nothing?: undefined,
       options?: RequestOptions,
     ): Promise<ResponseData<ApiKeySecretAnswer>>;
-    /** End an API key and its sockets */
+    /** Revoke an API key and what it made */
     delete(
       keyId: string,
       nothing?: undefined,
@@ -397,7 +397,7 @@ export interface Api {
       query?: { limit?: number; cursor?: string; session_id?: string },
       options?: RequestOptions,
     ): Promise<ResponseData<LinkPage>>;
-    /** End a link, its session tokens and their sockets */
+    /** Revoke a link and its session tokens */
     delete(
       linkId: string,
       nothing?: undefined,

@@ -924,7 +924,7 @@ class KeysOperations:
         return answer
 
     async def delete(self, key_id: str) -> None:
-        """End an API key and its sockets.
+        """Revoke an API key and what it made.
 
         `DELETE /v1/keys/{key_id}`
         """
@@ -958,7 +958,7 @@ class LinksOperations:
         return answer
 
     async def delete(self, link_id: str) -> None:
-        """End a link, its session tokens and their sockets.
+        """Revoke a link and its session tokens.
 
         `DELETE /v1/links/{link_id}`
         """
