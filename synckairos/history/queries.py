@@ -51,6 +51,10 @@ _FROM_REACHED = b"""FROM (
             SELECT l.session_id
             FROM sync_labels AS l JOIN sync_sessions AS s USING (tenant, session_id, created_at)
             WHERE l.tenant = %(tenant)s AND l.name = wanted.name AND l.value = wanted.value AND s.deleted_at IS NULL
+                AND (%(status)s::sync_status IS NULL OR s.status = %(status)s::sync_status)
+                AND (%(sync_mode)s::sync_mode IS NULL OR s.sync_mode = %(sync_mode)s::sync_mode)
+                AND (%(only_unfinished)s IS NOT TRUE OR s.status IN ('pending', 'running', 'paused'))
+                AND (%(labels)s::jsonb IS NULL OR s.labels @> %(labels)s::jsonb)
                 AND (l.created_at, l.session_id) < (%(before_at)s::timestamptz, %(before_id)s::uuid)
             ORDER BY l.created_at DESC, l.session_id DESC
             LIMIT %(limit)s
@@ -59,7 +63,10 @@ _FROM_REACHED = b"""FROM (
     JOIN sync_sessions AS session ON session.tenant = %(tenant)s AND session.session_id = reached.session_id
 ) AS s
 """
-"""The sessions with some ids or labels. Of each label, one page is enough, because the result is one page."""
+"""The sessions with some ids or labels. Of each label, one page is enough, because the result is one page.
+
+The filters are those of the query `sessions`. Without them here, the page of a label could miss sessions that match.
+"""
 
 _REPORT_SHARE = 3
 """Reports get one connection of this many, at least one. So slow reports leave connections to all other queries."""

@@ -279,7 +279,7 @@ class HistoryReader:
         `only_unfinished` excludes the sessions that have ended. The
         query does not read the documents of the sessions `known_ids`; these items have `snapshot` None. If
         `reached_ids` is not None, the page has only sessions with one of these ids or one of `reached_labels` (pairs
-        of key and value). Then `labels` must be None.
+        of key and value).
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
         """

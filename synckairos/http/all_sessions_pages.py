@@ -69,8 +69,7 @@ class SessionList:
     async def read_page(self, tenant: str, query: ListQuery, reach: SessionReach | None = None) -> SessionsPage:
         """Return a page of at most `query.limit` sessions of a tenant, in the order of creation, the newest first.
 
-        If `reach` is not None, the page has only the sessions that its caller reaches, as the caller sees them. The
-        query then has no filter.
+        If `reach` is not None, the page has only the sessions that its caller reaches, as the caller sees them.
 
         A page can have fewer sessions than `query.limit`, for example after about 4 MiB of documents. A page
         can be empty if a filter excludes many sessions. The list is complete when the cursor of the next page is None.

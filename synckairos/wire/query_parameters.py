@@ -173,16 +173,20 @@ class PageQuery(StrictModel):
     cursor: Omittable[Cursor] = None
 
 
-class ListQuery(PageQuery):
-    """The query for a list of sessions, newest first."""
-
-    columns: Omittable[Columns] = None
+class OwnSessionsQuery(PageQuery):
+    """The query for the sessions that the caller can reach, newest first."""
 
     status: Omittable[StatusName] = None
     sync_mode: Omittable[SyncModeName] = None
     label: Annotated[list[LabelText], Field(max_length=MAX_LABELS), AfterValidator(each_key_once)] = Field(
         default_factory=list
     )
+
+
+class ListQuery(OwnSessionsQuery):
+    """The query for a list of sessions, newest first."""
+
+    columns: Omittable[Columns] = None
 
     @property
     def labels(self) -> dict[str, str]:
@@ -206,10 +210,6 @@ class UnfinishedListQuery(ListQuery):
     @property
     def only_unfinished(self) -> bool:
         return True
-
-
-class OwnSessionsQuery(PageQuery):
-    """The query for the sessions that the caller can reach, newest first."""
 
 
 class EventsQuery(PageQuery):

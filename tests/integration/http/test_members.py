@@ -518,9 +518,9 @@ async def test_live_tail_ends_before_the_event_that_removes_its_label(
 # -- own sessions -----------------------------------------------------------------------------------------------------
 
 
-async def list_own(server: RestServer, headers: dict[str, str]) -> list[str]:
+async def list_own(server: RestServer, headers: dict[str, str], **filters: Any) -> list[str]:
     server.client.headers.update(headers)
-    found = await list_all(server.client, "/v1/me/sessions", limit=2)
+    found = await list_all(server.client, "/v1/me/sessions", limit=2, **filters)
     for name in headers:
         del server.client.headers[name]
     return [each["session_id"] for each in found]
@@ -547,6 +547,27 @@ async def test_own_sessions_are_those_of_grants_and_members_newest_first(server:
     changed = await server.client.patch(f"/v1/sessions/{by_label}", json={"labels": {"cup": None}}, headers=ADMIN)
     assert changed.status_code == 200
     assert await list_own(server, alice()) == [ended, by_row]
+
+
+async def test_own_sessions_are_limited_by_status_mode_and_labels(server: RestServer) -> None:
+    """The newest sessions of the label do not match, so that a page of the label before the filter has no match."""
+    wanted, _ = await create_started(server, labels={"cup": "spring", "round": "1"})
+    ended, _ = await create_started(server, labels={"cup": "spring", "round": "2"})
+    await server.client.post(f"/v1/sessions/{ended}/complete", headers=ADMIN)
+    newest = [(await create_started(server, labels={"cup": "spring", "round": "2"}))[0] for _ in range(4)]
+    await create_started(server, labels={"cup": "autumn", "round": "1"})
+    await put(server, (SUBJECT, LABEL, "viewer"))
+    await server.drain()
+    for headers in (alice(), alice(reaches=LABEL)):
+        assert await list_own(server, headers, label="round=1") == [wanted]
+        assert await list_own(server, headers, label=["round=1", "cup=spring"]) == [wanted]
+        assert await list_own(server, headers, label="cup=autumn") == []
+        assert await list_own(server, headers, status="completed") == [ended]
+        assert await list_own(server, headers, status="running", label="round=2") == newest[::-1]
+        assert await list_own(server, headers, sync_mode="global") == []
+        assert len(await list_own(server, headers, sync_mode="per_participant")) == 6
+    refused = await server.client.get("/v1/me/sessions", params={"status": "odd"}, headers=alice())
+    assert refused.status_code == 400
 
 
 async def test_own_sessions_need_the_members(server: RestServer, monkeypatch: pytest.MonkeyPatch) -> None:

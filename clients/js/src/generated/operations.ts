@@ -92,7 +92,7 @@ export interface Api {
     ): Promise<ResponseData<SessionAnswer>>;
     /** List sessions, newest first */
     list(
-      query?: { limit?: number; cursor?: string; columns?: string; status?: "pending" | "running" | "paused" | "expired" | "completed" | "cancelled"; sync_mode?: "per_participant" | "per_cycle" | "per_group" | "global" | "count_up" | "individual"; label?: Array<string> },
+      query?: { limit?: number; cursor?: string; status?: "pending" | "running" | "paused" | "expired" | "completed" | "cancelled"; sync_mode?: "per_participant" | "per_cycle" | "per_group" | "global" | "count_up" | "individual"; label?: Array<string>; columns?: string },
       options?: RequestOptions,
     ): Promise<ResponseData<SessionPage>>;
     /** Read a session, now or at an earlier instant */
@@ -332,7 +332,7 @@ export interface Api {
     ): Promise<ResponseData<OwnCredentialAnswer>>;
     /** List the sessions that the caller can reach, newest first */
     sessions(
-      query?: { limit?: number; cursor?: string },
+      query?: { limit?: number; cursor?: string; status?: "pending" | "running" | "paused" | "expired" | "completed" | "cancelled"; sync_mode?: "per_participant" | "per_cycle" | "per_group" | "global" | "count_up" | "individual"; label?: Array<string> },
       options?: RequestOptions,
     ): Promise<ResponseData<SessionPage>>;
   };

@@ -115,11 +115,11 @@ class SessionsOperations:
         *,
         limit: int | None = None,
         cursor: str | None = None,
-        columns: str | None = None,
         status: Literal["pending", "running", "paused", "expired", "completed", "cancelled"] | None = None,
         sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up", "individual"]
         | None = None,
         label: list[str] | None = None,
+        columns: str | None = None,
     ) -> SessionPage:
         """List sessions, newest first.
 
@@ -131,10 +131,10 @@ class SessionsOperations:
             query={
                 "limit": limit,
                 "cursor": cursor,
-                "columns": columns,
                 "status": status,
                 "sync_mode": sync_mode,
                 "label": label,
+                "columns": columns,
             },
         )
         return answer
@@ -832,12 +832,25 @@ class MeOperations:
         answer: OwnCredentialView = await self._call("GET", "/v1/me", query={"session_id": session_id}, has_data=True)
         return answer
 
-    async def sessions(self, *, limit: int | None = None, cursor: str | None = None) -> SessionPage:
+    async def sessions(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        status: Literal["pending", "running", "paused", "expired", "completed", "cancelled"] | None = None,
+        sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up", "individual"]
+        | None = None,
+        label: list[str] | None = None,
+    ) -> SessionPage:
         """List the sessions that the caller can reach, newest first.
 
         `GET /v1/me/sessions`
         """
-        answer: SessionPage = await self._call("GET", "/v1/me/sessions", query={"limit": limit, "cursor": cursor})
+        answer: SessionPage = await self._call(
+            "GET",
+            "/v1/me/sessions",
+            query={"limit": limit, "cursor": cursor, "status": status, "sync_mode": sync_mode, "label": label},
+        )
         return answer
 
 
