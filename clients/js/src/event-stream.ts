@@ -12,6 +12,9 @@ const FULL_CHARACTERS = 128 * 1024;
 /** Milliseconds without a confirmation after which a batch is sent again. */
 const RESEND_MS = 2_000;
 
+/** Milliseconds for which a client whose messages were refused with 401 waits for the close code of the stream. */
+const CLOSE_WAIT_MS = 5_000;
+
 const NO_CLOSE_EVENT = 1006;
 const UNAUTHORIZED = 4501;
 
@@ -142,7 +145,11 @@ export class EventStream implements SocketLike {
       const headers = { "Content-Type": "application/json" };
       const answer = await this.fetch(`${this.url}/v3/frames`, { method: "POST", body, headers });
       if (!answer.ok && answer.status < 500 && answer.status !== 429) {
-        this.#ended(NO_CLOSE_EVENT, `messages were refused with ${answer.status}`);
+        const end = (): void => this.#ended(NO_CLOSE_EVENT, `messages were refused with ${answer.status}`);
+        // The server ends the stream of a revoked or expired credential itself, and says with its code what to do.
+        if (answer.status === 401) this.timers.after("close", CLOSE_WAIT_MS, end);
+        else end();
+        return;
       }
       delayMs = Math.max(delayMs, Number(answer.headers.get("Retry-After")) * 1000);
     } catch {
