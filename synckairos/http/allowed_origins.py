@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 from synckairos.config import Settings
-from synckairos.tenants.page_tenants import PageTenants
+from synckairos.stored_credentials.page_tenants import PageTenants
 
 ALLOWED_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 ALLOWED_HEADERS = (

@@ -10,7 +10,7 @@ from synckairos.identity.secret_text import SecretText
 from synckairos.identity.token_claims import parse_grants
 from synckairos.postgres.transaction import Row
 from synckairos.principal import Kind, Role, SessionGrant
-from synckairos.tenants.page_tenants import PageTenants
+from synckairos.stored_credentials.page_tenants import PageTenants
 from synckairos.wire.instants import datetime_to_ms
 
 CredentialKind = Literal["key", "operator", "link", "login", "session"]

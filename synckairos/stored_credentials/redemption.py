@@ -7,10 +7,10 @@ from synckairos.errors import Forbidden, Unauthorized
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.work_limits import REFUSED_TOKENS
 from synckairos.principal import Principal
+from synckairos.stored_credentials.page_tenants import PageTenants
 from synckairos.stored_credentials.records import RedeemedLink, RedemptionRules, RefusedLink
 from synckairos.stored_credentials.verifier import LINK_REFUSED, CredentialVerifier, principal_of
 from synckairos.telemetry import log
-from synckairos.tenants.page_tenants import PageTenants
 
 logger = log.get_logger(__name__)
 
