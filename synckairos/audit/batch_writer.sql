@@ -213,14 +213,16 @@ LEFT JOIN sync_sessions AS s USING (tenant, session_id)
 ON CONFLICT (tenant, session_id, epoch, version, participant_id) DO NOTHING;
 
 -- name: void_lost_charges
--- Make the charges of versions void that were lost before a recovery or an import of one of these sessions.
+-- Make the charges of versions void that were lost before a recovery or an import of one of these sessions. A recovery
+-- that left out version numbers names the version from which it continued.
 UPDATE sync_charges AS c SET is_void = true
 FROM sync_events AS r
 WHERE (r.tenant, r.session_id) IN (
     SELECT tenant, session_id FROM unnest(%(tenants)s::text[], %(session_ids)s::uuid[]) AS i (tenant, session_id)
 )
     AND r.event_type IN ('session_recovered', 'session_imported')
-    AND c.tenant = r.tenant AND c.session_id = r.session_id AND c.epoch <> r.epoch AND c.version >= r.version AND NOT c.is_void
+    AND c.tenant = r.tenant AND c.session_id = r.session_id AND c.epoch <> r.epoch AND NOT c.is_void
+    AND c.version > coalesce((r.args ->> 'from_version')::bigint, r.version - 1)
     AND (r.version, left(r.epoch, 12) COLLATE "C") > (
         (
             SELECT min(e.version) FROM sync_events AS e

@@ -94,9 +94,9 @@ class AuditReplayCheck:
         """Replay one row and yield its findings. Yield nothing if the row is the result of its command.
 
         The rows of earlier calls are the state before. `bases` are the documents from which the session can have been
-        recovered: the previous version in each other epoch. `charges` are the stored charges of the row in the order of
-        participant ids, None if they are not filled in yet. After a fault the replay continues from the document of the
-        row.
+        recovered: the version `find_recovered_version` in each other epoch. `charges` are the stored charges of the row
+        in the order of participant ids, None if they are not filled in yet. After a fault the replay continues from the
+        document of the row.
         """
         if sha256(row.snapshot).digest() != row.payload_hash:
             yield _finding(row, "hash", "the bytes of the document do not match payload_hash")
@@ -243,7 +243,7 @@ class AuditReplayCheck:
             if not is_second_edition(row.snapshot):
                 state = as_first_edition(state)
             for policy in self._policies:
-                transition = recover_session(state, row.epoch, at_ms, policy)
+                transition = recover_session(state, row.epoch, at_ms, policy, row.version - 1)
                 if render_session(transition.state) == row.snapshot:
                     return transition
         if not is_known:
@@ -262,6 +262,13 @@ def _by_recorded_lag_rule(row: EventRow, by_rule: Callable[[bool], Transition]) 
         return transition
     earlier = by_rule(False)
     return earlier if render_session(earlier.state) == row.snapshot else transition
+
+
+def find_recovered_version(row: EventRow) -> int:
+    """Return the version number from which the recovery of `row` continued the session."""
+    args = None if row.args is None else orjson.loads(row.args)
+    version = args.get("from_version") if isinstance(args, dict) else None
+    return version if isinstance(version, int) else row.version - 1
 
 
 def _finding(row: EventRow, kind: FindingKind, text: str) -> ReplayFinding:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from synckairos.audit.entry_rows import EventRow
-from synckairos.audit.replay_check import AuditReplayCheck, ReplayFinding
+from synckairos.audit.replay_check import AuditReplayCheck, ReplayFinding, find_recovered_version
 from synckairos.audit.row_documents import RowDocuments
 from synckairos.clock.model import Charge
 from synckairos.clock.recover_lost_session import OutageChargePolicy
@@ -133,7 +133,8 @@ async def _load_charges(
 
 
 async def _recovery_bases(transaction: Transaction, row: EventRow) -> list[bytes]:
-    values = {"tenant": row.tenant, "session_id": row.session_id, "version": row.version - 1, "epoch": row.epoch}
+    version = find_recovered_version(row)
+    values = {"tenant": row.tenant, "session_id": row.session_id, "version": version, "epoch": row.epoch}
     found = await _fetch(transaction, "recovery_bases", **values)
     return [document for (document,) in found]
 

@@ -55,7 +55,7 @@ FROM sync_sessions
 WHERE tenant = %(tenant)s AND session_id = %(session_id)s::uuid;
 
 -- name: recovery_bases
--- Documents from which a session can have been recovered: the previous version in each other epoch.
+-- Documents from which a session can have been recovered: the version `version` in each other epoch.
 SELECT CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(tenant, session_id, epoch, version) END
 FROM sync_events
 WHERE tenant = %(tenant)s AND session_id = %(session_id)s AND version = %(version)s AND epoch <> %(epoch)s

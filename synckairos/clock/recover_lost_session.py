@@ -50,12 +50,16 @@ class OutageChargePolicy(Struct, frozen=True):
 CHARGE = OutageChargePolicy()
 
 
-def recover_session(state: Session, epoch: str, now_ms: int, policy: OutageChargePolicy = CHARGE) -> Transition:
+def recover_session(
+    state: Session, epoch: str, now_ms: int, policy: OutageChargePolicy = CHARGE, after_version: int = 0
+) -> Transition:
     """Return the transition that continues a session under a new epoch. `state` is the last version that was not lost.
+
+    The new version number is the first one after the version of `state` and after `after_version`, the highest version
+    number that is known to be lost.
 
     The instant of the recovery is the instant of that version, so deadlines during the outage keep their instants. Only
     under `freeze` with a running clock, the instant of the recovery is `now_ms`, and the clock continues from `now_ms`.
-    Expects a session that has not ended.
     """
     at_ms = state.updated_at_ms
     if state.rules.sync_mode is SyncMode.INDIVIDUAL:
@@ -69,7 +73,7 @@ def recover_session(state: Session, epoch: str, now_ms: int, policy: OutageCharg
         continued = with_next_version(state, at_ms) if credited is None else credited.state
     else:
         continued = with_next_version(state, at_ms)
-    recovered = replace(block_undo(continued), epoch=epoch)
+    recovered = replace(block_undo(continued), epoch=epoch, version=max(state.version, after_version) + 1)
     event = make_session_event(EventType.SESSION_RECOVERED, recovered, at_ms)
     return with_charges(state, Transition(event, recovered))
 

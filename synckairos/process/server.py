@@ -18,6 +18,7 @@ from synckairos.access_log.recorder import AccessRecorder
 from synckairos.access_log.table import AccessTable
 from synckairos.audit.backlog_log import BacklogLog
 from synckairos.audit.drain_wakeups import DrainWakeupSender, make_arq_queue_outage
+from synckairos.background.lost_versions import LostVersionCheck
 from synckairos.background.recovery import RecoveryLoop
 from synckairos.background.timekeeper import Timekeeper
 from synckairos.config import Settings
@@ -175,7 +176,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         stack.push_async_callback(sessions.wait_for_shielded_commands)
         timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
 
-        feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s)
+        feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s, known=service.store.known)
         await feed.subscriber.measure_time()
         presence = PresenceTracker(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
         control_channel, signing_keys, tenants, credential_verifier, members = None, None, None, None, None
@@ -345,6 +346,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 keep_running("hub", hub.run_background_loops),
                 keep_running("timekeeper", timekeeper.run),
                 keep_running("recovery", recovery.run),
+                keep_running("lost versions", LostVersionCheck(sessions, pipe).run),
                 keep_running("release", partial(RunningReleases(pipe, keys).announce_until_cancelled, "server")),
                 keep_running("access log", access_recorder.run),
                 *([] if control_channel is None else [keep_running("revocations", control_channel.run)]),

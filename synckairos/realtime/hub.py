@@ -310,13 +310,17 @@ class Hub:
         """Pass a state that the feed read from the store to the watchers of the session that have only older versions.
 
         The feed reads the store when feed messages were lost. `went_back`: whether the store lost versions. If so, all
-        watchers get the state, even if its version is lower than the versions that the watchers have.
+        watchers get the state, even if its version is lower than the versions that the watchers have. A task then
+        reads the session, so that the session continues under a new epoch.
         """
         if (session := self._sessions.get(session_name)) is not None:
             if session.ended_epoch == snapshot.epoch:
                 session.ended_epoch = ""  # a failover lost the later epoch, so this epoch continues
             for subscription in session.subscriptions if went_back else ():
                 subscription.notified = None
+            if went_back:
+                # The read continues the session under a new epoch, whose first version all watchers get.
+                self.spawn_request_task(self._restore(session_name))
         self._fan_out(session_name, SessionUpdate(bare_id(session_name), snapshot, self.now_ms()))
 
     def on_session_missing(self, session_name: str) -> None:

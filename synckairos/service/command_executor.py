@@ -40,6 +40,7 @@ from synckairos.service.restore import SessionRestorer
 from synckairos.service.role_finder import RoleFinder, load_members
 from synckairos.service.session_cache import SessionCache
 from synckairos.store.commit_script import AlreadyDecided, CommitConflict
+from synckairos.store.known_versions import KnownVersion
 from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import SessionLoadResult, StoredSession
 from synckairos.telemetry import tracing
@@ -52,11 +53,12 @@ from synckairos.wire.session_json import breaks_json
 class UnfinishedAttempt(NamedTuple):
     """The result of an attempt that did not finish the command. The next attempt starts from `stored` at `now_ms`.
 
-    `stored` is None if Redis does not have the session.
+    `stored` is None if Redis does not have the session. `lost` is described in `SessionLoadResult`.
     """
 
     stored: StoredSession | None
     now_ms: int
+    lost: KnownVersion | None = None
 
 
 class CommandExecutor:
@@ -100,7 +102,7 @@ class CommandExecutor:
         if loaded.record is not None:
             session = None
             if role is None or role == "participant":
-                stored = loaded.stored or await self._restorer.restore_or_recover(name)
+                stored = await self._restorer.complete_load(name, loaded)
                 if stored is not None:
                     session = self._cache.parse_stored(name, stored.snapshot, key).session
             if role is None:
@@ -111,9 +113,12 @@ class CommandExecutor:
             if role == "participant":
                 require_participation(request, role, session)
             return await self._past_versions.replay_answer(name, request, loaded.record, loaded.snapshot, loaded.now_ms)
-        stored, now_ms = loaded.stored, loaded.now_ms
+        stored, now_ms, lost = loaded.stored, loaded.now_ms, loaded.lost
         for _ in range(MAX_ATTEMPTS):
-            stored = stored or await self._restore(request)
+            if stored is None:
+                stored = await self._restore(request)
+            elif lost is not None:
+                stored = await self._restorer.recover_lost_versions(name, stored, lost)
             if stored is None or stored.snapshot.deleted:
                 self._store.charge_press_without_effect(request.meter)
                 raise SessionNotFound(session_id)
@@ -125,7 +130,7 @@ class CommandExecutor:
             result = await self._attempt(name, bound, command, stored, before, now_ms)
             if isinstance(result, SessionResult):
                 return result
-            stored, now_ms = result
+            stored, now_ms, lost = result
         raise StoreUnavailable("Too many commands change this session at the same time; try again")
 
     async def _restore(self, request: CommandRequest) -> StoredSession | None:
@@ -253,7 +258,7 @@ class CommandExecutor:
                 return await self._past_versions.replay_answer(name, request, result.record, None, now_ms)
             if isinstance(result, CommitConflict):
                 COMMIT_CONFLICTS.inc()
-                return UnfinishedAttempt(result.stored, result.now_ms)
+                return UnfinishedAttempt(result.stored, result.now_ms, result.lost)
             self._finish_commit(name, prepared, rendered)
         if decision.has_more_overdue:
             return UnfinishedAttempt(prepared.stored, now_ms)

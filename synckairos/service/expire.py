@@ -89,10 +89,14 @@ class OverdueBatchCommitter:
     def _decide(self, session_name: str, loaded: SessionLoadResult) -> tuple[PreparedCommit, RenderedSession] | None:
         """Return the commit of a session's overdue transitions, and the session after these transitions.
 
-        None if the caller must call `Sessions.commit_overdue` for the session instead.
+        None if the caller must call `Sessions.commit_overdue` for the session instead, for example because Redis has
+        lost versions of the session.
         """
         stored = loaded.stored
         if stored is None or stored.snapshot.deleted:
+            return None
+        known = self._store.known.find(session_name)
+        if known is not None and known.is_missing_in(stored.snapshot):
             return None
         before = self._cache.parse_stored(session_name, stored.snapshot, self._store.keys.session(session_name))
         decision = engine.apply(before.session, Expire(), loaded.now_ms)

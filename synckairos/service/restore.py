@@ -14,10 +14,11 @@ from synckairos.service.prepare_commit import (
 from synckairos.service.unknown_sessions import UnknownSessionCache
 from synckairos.session_names import bare_id
 from synckairos.store.commit_script import CommitConflict, find_records_ttl_ms
+from synckairos.store.known_versions import KnownVersion
 from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
 from synckairos.store.sessions import SessionStore, SessionToRestore
 from synckairos.store.store_generation import Generations, belongs_to_generation, make_session_epoch
-from synckairos.store.stored_session import StoredSession
+from synckairos.store.stored_session import SessionLoadResult, StoredSession
 from synckairos.telemetry import log
 from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.telemetry.metrics import RECOVERED_SESSIONS, RESTORED_SESSIONS
@@ -25,8 +26,14 @@ from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.session_parser import parse_session
 from synckairos.wire.v2_state_parser import is_v2_epoch
 
-CAUSED_BY_RECOVERY = CommitCause("recovery", "recover")
-"""The cause of a session's first version after data loss, in the audit."""
+_RECOVERY = ("recovery", "recover")
+
+CAUSED_BY_RECOVERY = CommitCause(*_RECOVERY)
+"""The cause of a session's first version after data loss, in the audit.
+
+If version numbers between the last remaining version and this version are left out, the cause has the argument
+`from_version`, the number of the last remaining version.
+"""
 
 logger = log.get_logger(__name__)
 
@@ -73,6 +80,17 @@ class SessionRestorer:
         """
         return None if self.is_known_to_be_missing(session_name) else await self._restore_or_recover(session_name)
 
+    async def complete_load(self, session_name: str, loaded: SessionLoadResult) -> StoredSession | None:
+        """Return the session of a load. Restore or recover the session if Redis does not have all of it.
+
+        Raises: the errors of `restore_or_recover` and `recover_lost_versions`.
+        """
+        if loaded.stored is None:
+            return await self.restore_or_recover(session_name)
+        if loaded.lost is None:
+            return loaded.stored
+        return await self.recover_lost_versions(session_name, loaded.stored, loaded.lost)
+
     def is_known_to_be_missing(self, session_name: str) -> bool:
         """Return whether `restore_or_recover` would return None for this session now, without a read of Postgres."""
         return self._unknown.contains(session_name)
@@ -92,6 +110,7 @@ class SessionRestorer:
         self._unknown.remove(session_name)
 
     async def _restore_or_recover(self, session_name: str) -> StoredSession | None:
+        known = self._store.known.find(session_name)
         audited = await self._history.read_latest_version(session_name)
         if audited is None:
             self._unknown.add(session_name)
@@ -99,14 +118,37 @@ class SessionRestorer:
         snapshot = audited.snapshot
         if snapshot.deleted:
             return StoredSession(snapshot)
+        is_behind = known is not None and known.is_missing_in(snapshot)
         with reporting_invalid_data(f"sync_events {session_name}"):
             state = parse_session(snapshot.document)
         if is_v2_epoch(snapshot.epoch) and not state.status.is_final:
             raise SessionNotImported(bare_id(session_name))
-        generation = await self._generations.load_or_create(self._store.keys.partition_of(session_name))
-        if state.status.is_final or belongs_to_generation(snapshot.epoch, generation):
+        generation = await self._load_generation(session_name)
+        if not is_behind and (state.status.is_final or belongs_to_generation(snapshot.epoch, generation)):
             return await self._restore_evicted(session_name, audited, state)
-        return await self._recover(session_name, audited, state, make_session_epoch(generation))
+        return await self._recover(session_name, None, audited, state, known)
+
+    async def recover_lost_versions(
+        self, session_name: str, stored: StoredSession, lost: KnownVersion
+    ) -> StoredSession | None:
+        """Continue a session that Redis has, but without the version `lost`, under a new epoch. Return the session.
+
+        `stored` is the session in Redis. The session continues from the newer of `stored` and the latest version in
+        Postgres. Its version number is higher than that of `lost`, so a lost version number is never issued again. If
+        another instance has changed the session first, return the session of that instance.
+
+        Raises: StoreUnavailable if Redis or Postgres does not answer. InvalidStoredData.
+        """
+        audited = await self._history.read_latest_version(session_name)
+        if audited is not None:
+            newest = audited.snapshot
+            if newest.epoch != stored.snapshot.epoch or newest.version <= stored.snapshot.version or newest.deleted:
+                audited = None
+        if audited is None:
+            audited = AuditedVersion(session_name, stored.snapshot)
+        with reporting_invalid_data(self._store.keys.session(session_name)):
+            state = parse_session(audited.snapshot.document)
+        return await self._recover(session_name, stored, audited, state, lost)
 
     async def _restore_evicted(
         self, session_name: str, audited: AuditedVersion, state: Session
@@ -123,21 +165,34 @@ class SessionRestorer:
         RESTORED_SESSIONS.inc()
         return (await self._store.restore(session_name, evicted, audited.records)).stored
 
-    async def _recover(
-        self, session_name: str, audited: AuditedVersion, state: Session, epoch: str
-    ) -> StoredSession | None:
-        """Continue a session whose newest versions are lost, under the new epoch `epoch`.
+    async def _load_generation(self, session_name: str) -> str:
+        return await self._generations.load_or_create(self._store.keys.partition_of(session_name))
 
-        If another instance has recovered the session first, return the session of that instance.
+    async def _recover(
+        self,
+        session_name: str,
+        base: StoredSession | None,
+        audited: AuditedVersion,
+        state: Session,
+        known: KnownVersion | None,
+    ) -> StoredSession | None:
+        """Continue a session whose newest versions are lost from `state`, under a new epoch.
+
+        `base` is the session in Redis, None if Redis does not have it. `state` is the parsed document of `audited`.
+        `known` is the newest version that this instance has seen. If another instance has recovered the session first,
+        return the session of that instance.
         """
-        now_ms = await self._store.now_ms()
-        transition = recover_session(state, epoch, now_ms, self._policy)
+        epoch, now_ms = make_session_epoch(await self._load_generation(session_name)), await self._store.now_ms()
+        after_version = 0 if known is None else known.version
+        transition = recover_session(state, epoch, now_ms, self._policy, after_version)
         recovered = transition.state
-        prepared = prepare_commit(
-            session_name, None, [build_version(transition, CAUSED_BY_RECOVERY)], recovered, by_time=True
-        )
-        ttl_ms = find_records_ttl_ms(prepared.commit.due_ms, now_ms)
-        await self._store.add_idempotency_records(session_name, audited.records, ttl_ms)
+        cause = CAUSED_BY_RECOVERY
+        if recovered.version > state.version + 1:
+            cause = CommitCause(*_RECOVERY, {"from_version": state.version})
+        prepared = prepare_commit(session_name, base, [build_version(transition, cause)], recovered, by_time=True)
+        if audited.records:
+            ttl_ms = find_records_ttl_ms(prepared.commit.due_ms, now_ms)
+            await self._store.add_idempotency_records(session_name, audited.records, ttl_ms)
         outcome = await self._store.commit(prepared.commit)
         if isinstance(outcome, CommitConflict):
             return outcome.stored

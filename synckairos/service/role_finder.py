@@ -46,7 +46,7 @@ class RoleFinder:
             return role
         name = session_name(principal.tenant, session_id)
         loaded = await self._store.load(name, held=self._cache.find_snapshot(name))
-        stored = loaded.stored or await self._restorer.restore_or_recover(name)
+        stored = await self._restorer.complete_load(name, loaded)
         if stored is None:
             raise SessionNotFound(session_id)
         return await self.find_role_by_labels(principal, session_id, extract_labels(stored.snapshot.document))

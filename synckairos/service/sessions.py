@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from synckairos.service.restore import SessionRestorer
 from synckairos.service.role_finder import RoleFinder, load_members
 from synckairos.service.session_cache import SessionCache
 from synckairos.session_names import session_name, split_session_name
+from synckairos.store.known_versions import KnownVersion
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import Generations
@@ -105,7 +106,7 @@ class Sessions:
         await load_members(principal, session_id)
         role, name = find_role(principal, session_id), session_name(principal.tenant, session_id)
         loaded = await self._store.load(name, meter=meter, held=self._cache.find_snapshot(name))
-        stored = loaded.stored or await self._restorer.restore_or_recover(name)
+        stored = await self._restorer.complete_load(name, loaded)
         if stored is None or stored.snapshot.deleted:
             raise SessionNotFound(session_id)
         self._cache.check_stored_document(name, stored.snapshot, self._store.keys.session(name))
@@ -158,6 +159,40 @@ class Sessions:
             if current.session.updated_at_ms <= at_ms:
                 return current
         return await self._past_versions.read_at_instant(session_name(principal.tenant, session_id), at_ms)
+
+    # -- lost versions ------------------------------------------------------------------------------------------------
+
+    def list_known_versions(self) -> Iterator[tuple[str, KnownVersion]]:
+        """Return the names and newest known versions of the sessions that this instance has used, newest first."""
+        return self._store.known.list_newest_first()
+
+    async def find_lost_versions(self, versions: Sequence[tuple[str, KnownVersion]]) -> list[tuple[str, KnownVersion]]:
+        """Return the items of `versions` whose version Redis has lost, or possibly lost. Three round trips.
+
+        Each item has the name of a session in its tenant and its newest known version. A session that Redis does not
+        have was possibly evicted, so it is an item of the result only if its version was seen a short time ago.
+
+        Raises: StoreUnavailable if Redis does not answer.
+        """
+        found, now_ms = await self._store.find_version_tags(versions), await self._store.now_ms()
+        return [
+            (name, known)
+            for (name, known), item in zip(versions, found, strict=True)
+            if (known.is_recent(now_ms) if item is None else known.is_possibly_missing(*item))
+        ]
+
+    async def recover_lost_version(self, session_name: str, lost: KnownVersion) -> None:
+        """Continue a session under a new epoch if Redis has lost the version `lost`. Otherwise change nothing.
+
+        Raises: the errors of `read`.
+        """
+        await self.read_as_server(session_name)
+        stored = await self._store.load(session_name)
+        if stored.stored is None or stored.stored.snapshot.epoch != lost.epoch:
+            return
+        ((_, tag),) = [each or (None, "") for each in await self._store.find_version_tags([(session_name, lost)])]
+        if tag and lost.tag and tag != lost.tag:
+            await self._restorer.recover_lost_versions(session_name, stored.stored, lost)
 
     # -- commands -----------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from synckairos.errors import OutboxFull
 from synckairos.principal import DEFAULT_TENANT
 from synckairos.session_names import split_session_name
 from synckairos.store.keys import Keys
+from synckairos.store.known_versions import KnownVersion
 from synckairos.store.lua_scripts import LuaScript, ScriptCall
 from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
@@ -118,11 +119,12 @@ class CommitConflict(Struct, frozen=True):
     """The session in Redis is not `base`. Nothing was committed.
 
     `stored` is the session that Redis had at `now_ms`, None if Redis had no such session. The caller does not need to
-    load the session again.
+    load the session again. `lost` is described in `SessionLoadResult`.
     """
 
     now_ms: int
     stored: StoredSession | None
+    lost: KnownVersion | None = None
 
 
 CommitOutcome = Committed | AlreadyDecided | CommitConflict

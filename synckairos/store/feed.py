@@ -21,6 +21,7 @@ from synckairos.errors import InvalidStoredData, StoreUnavailable
 from synckairos.frozen_replace import replace
 from synckairos.session_names import bare_id
 from synckairos.store.keys import Keys
+from synckairos.store.known_versions import KnownVersions
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.redis_time_estimate import ServerTime
 from synckairos.store.shared_connection import RedisPipe
@@ -118,13 +119,21 @@ class Feed:
     """
 
     def __init__(
-        self, redis: Redis, pipe: RedisPipe, keys: Keys, *, session_ttl_s: int, compare_s: float = COMPARE_S
+        self,
+        redis: Redis,
+        pipe: RedisPipe,
+        keys: Keys,
+        *,
+        session_ttl_s: int,
+        compare_s: float = COMPARE_S,
+        known: KnownVersions | None = None,
     ) -> None:
         """Create a feed. `redis` is a client for pub/sub, and `pipe` the connection for reads.
 
         `session_ttl_s` is the TTL in seconds that watched sessions get in Redis. `compare_s` is the number of seconds
-        between two comparisons with the stored versions.
+        between two comparisons with the stored versions. `known` gets the delivered versions; None for none.
         """
+        self._known = known
         self._pipe = pipe
         self._keys = keys
         self._ttl_s = session_ttl_s
@@ -251,6 +260,8 @@ class Feed:
 
     def _deliver(self, watched: _WatchedSession, message: FeedMessage) -> None:
         watched.at = message.snapshot
+        if self._known is not None:
+            self._known.note(watched.name, message.snapshot, message.at_ms)
         self._running_listener.on_feed_message(watched.name, message)
 
     @property

@@ -9,16 +9,25 @@ from typing import Any
 
 from msgspec import Struct
 
+from synckairos.frozen_replace import replace
 from synckairos.session_names import split_session_name
-from synckairos.store.commit_script import Commit, CommitOutcome, CommitScript, OutboxTenants
+from synckairos.store.commit_script import (
+    Commit,
+    CommitConflict,
+    CommitOutcome,
+    CommitScript,
+    Committed,
+    OutboxTenants,
+)
 from synckairos.store.keys import Keys
+from synckairos.store.known_versions import KnownVersion, KnownVersions
 from synckairos.store.live_sessions import LiveSessions
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
 from synckairos.store.rate_limits import recount_as_replay_with_pipe, run_script_commands
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.redis_errors import translated_errors
-from synckairos.store.shared_connection import RedisCommand, RedisPipe, parse_time_ms
+from synckairos.store.shared_connection import RedisCommand, RedisPipe, parse_time_ms, raise_if_invalid_data
 from synckairos.store.store_format import has_newer_format
 from synckairos.store.stored_session import (
     SESSION_FIELDS,
@@ -27,8 +36,8 @@ from synckairos.store.stored_session import (
     parse_history,
     parse_stored_session,
 )
-from synckairos.telemetry.invalid_data import reporting_invalid_data
-from synckairos.wire.feed_message import FeedMessage
+from synckairos.telemetry.invalid_data import PARSE_ERRORS, reporting_invalid_data
+from synckairos.wire.feed_message import FeedMessage, PackedFeedMessage
 from synckairos.wire.session_json import DOCUMENT_SCHEMA
 from synckairos.wire.snapshot import SessionSnapshot
 
@@ -75,6 +84,7 @@ class SessionStore:
         self._load_script = LuaScript("session_load")
         self._restore_script = LuaScript("session_restore")
         self.live = LiveSessions(pipe, keys)
+        self.known = KnownVersions()
 
     def use_tenants(self, tenants: OutboxTenants) -> None:
         """Let commits keep the shares of tenants in the outbox from now on."""
@@ -119,7 +129,7 @@ class SessionStore:
         Raises: RateLimitExceeded if a quota of `meter` is used up; for a replay, only if the quota for replays is used
         up. StoreUnavailable if Redis does not answer.
         """
-        key = self.keys.session(session_name)
+        key, known = self.keys.session(session_name), self.known.find(session_name)
         commands: list[RedisCommand] = [("TIME",), self._load_command(key, held)]
         if record_name is not None:
             commands.append(("HGET", self.keys.idempotency_records(session_name), record_name))
@@ -136,7 +146,8 @@ class SessionStore:
             else:
                 await recount_as_replay_with_pipe(self._pipe, self.keys, meter)
         with reporting_invalid_data(key):
-            return SessionLoadResult(parse_time_ms(replies[0]), parse_stored_session(replies[1], held), record)
+            now_ms, stored = parse_time_ms(replies[0]), parse_stored_session(replies[1], held)
+            return SessionLoadResult(now_ms, stored, record, self._find_lost(session_name, known, stored, now_ms))
 
     def charge_press_without_effect(self, meter: RateMeter | None) -> None:
         """Take a token of the client's general quota if the request of `meter` is a press.
@@ -179,8 +190,15 @@ class SessionStore:
         """
         if commit.base is None:
             self.live.remember_tenant(commit.session_name)
+        known = self.known.find(commit.session_name)
         with translated_errors():
-            return await self._commit_script.run(self._pipe, commit)
+            outcome = await self._commit_script.run(self._pipe, commit)
+        self._note_commit(commit, outcome)
+        if not isinstance(outcome, CommitConflict):
+            return outcome
+        with reporting_invalid_data(self.keys.session(commit.session_name)):
+            lost = self._find_lost(commit.session_name, known, outcome.stored, outcome.now_ms)
+        return outcome if lost is None else replace(outcome, lost=lost)
 
     async def commit_all(self, commits: Sequence[Commit]) -> list[CommitOutcome]:
         """Send several commits in one round trip, and return their results in the order of `commits`.
@@ -191,7 +209,55 @@ class SessionStore:
         committed.
         """
         with translated_errors():
-            return await self._commit_script.run_many(self._pipe, commits)
+            outcomes = await self._commit_script.run_many(self._pipe, commits)
+        for commit, outcome in zip(commits, outcomes, strict=True):
+            self._note_commit(commit, outcome)
+        return outcomes
+
+    def _note_commit(self, commit: Commit, outcome: CommitOutcome) -> None:
+        if commit.versions and isinstance(outcome, Committed):
+            message = commit.versions[-1].message
+            self.known.note(commit.session_name, message.snapshot, message.at_ms)
+
+    def _find_lost(
+        self, session_name: str, known: KnownVersion | None, stored: StoredSession | None, now_ms: int
+    ) -> KnownVersion | None:
+        """Return the version `known` if `stored` shows that Redis has lost it. Otherwise note the stored version.
+
+        `known` must have been known before the command that read `stored` was sent.
+
+        Raises: ValueError if `stored` has no instant of creation.
+        """
+        if stored is None:
+            return None
+        if known is not None and known.is_missing_in(stored.snapshot):
+            return known
+        self.known.note(session_name, stored.snapshot, now_ms)
+        return None
+
+    async def find_version_tags(
+        self, versions: Sequence[tuple[str, KnownVersion]]
+    ) -> list[tuple[SessionSnapshot, str] | None]:
+        """Return the stored version of each session, without its document, and the stored tag of its known version.
+
+        The results are in the order of `versions`. The tag is empty if the version history does not have the known
+        version. None if Redis does not have the session or has invalid data. Two round trips.
+        """
+        keys = self.keys
+        with translated_errors():
+            replies = await self._pipe.call_many_independent(
+                [("HMGET", keys.session(name), "epoch", "version", "tag", "deleted") for name, _ in versions]
+            )
+            found = [_parse_version(reply) for reply in replies]
+            reads: list[RedisCommand] = []
+            for (name, known), stored in zip(versions, found, strict=True):
+                back = -1 if stored is None or stored.epoch != known.epoch else known.version - stored.version - 1
+                reads.append(("LRANGE", keys.history(name), min(back, -1), min(back, -1)))
+            histories = await self._pipe.call_many_independent(reads)
+        return [
+            None if stored is None else (stored, _parse_tag(kept, known))
+            for (_, known), stored, kept in zip(versions, found, histories, strict=True)
+        ]
 
     async def restore(
         self, session_name: str, evicted: SessionToRestore, records: dict[str, bytes]
@@ -281,3 +347,28 @@ class SessionStore:
             value: bytes | None = await self._pipe.call("GET", key)
         with reporting_invalid_data(key):
             return None if value is None else value.decode()
+
+
+def _parse_version(reply: Any) -> SessionSnapshot | None:
+    """Return the version in the fields of a session's hash, without its document. None for invalid fields."""
+    try:
+        epoch, version, tag, deleted = raise_if_invalid_data(reply)
+        return (
+            None
+            if epoch is None
+            else SessionSnapshot(
+                epoch.decode(), int(version), b"", "" if tag is None else tag.decode(), deleted == b"1"
+            )
+        )
+    except PARSE_ERRORS:
+        return None
+
+
+def _parse_tag(kept: Any, known: KnownVersion) -> str:
+    """Return the tag of a known version in an item of the version history, empty if the item is of another version."""
+    try:
+        (item,) = raise_if_invalid_data(kept)
+        snapshot = PackedFeedMessage.parse(item).message.snapshot
+    except PARSE_ERRORS:
+        return ""
+    return snapshot.tag if snapshot.epoch_and_version == (known.epoch, known.version) else ""

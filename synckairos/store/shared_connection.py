@@ -47,6 +47,10 @@ class RedisPipe:
         self.outage = SilentOutage()
         self.primary_changed = asyncio.Event()
         """Set when a sentinel announces a failover. The attribute is then a new event, for the next failover."""
+        self.connections = 0
+        """Number of connections that were opened until now."""
+        self.reconnected = asyncio.Event()
+        """Set when a connection was opened. The attribute is then a new event, for the next connection."""
         self._address = parse_redis_url(url)
         self._primary: tuple[str, int] | None = None
         """Host and port of the present connection, if sentinels named them."""
@@ -165,7 +169,10 @@ class RedisPipe:
                 continue
             backoff.reset()
             self._connection = connection
+            self.connections += 1
             self._connected.set()
+            self.reconnected.set()
+            self.reconnected = asyncio.Event()
             self.outage.report_reachable("commands")
             await connection.lost.wait()
             self._connection = None

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from synckairos.session_names import split_session_name
+from synckairos.store.known_versions import KnownVersion
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.history_walk_back import rebuild_earlier_versions
@@ -40,12 +41,14 @@ class StoredSession(Struct, frozen=True):
 class SessionLoadResult(Struct, frozen=True):
     """The result of a load: the time of Redis, the session, and the idempotency record of the command id.
 
-    The session or the record is None if Redis does not have it.
+    The session or the record is None if Redis does not have it. `lost` is a version that this instance has seen and
+    that Redis has lost, None normally. It is also None if Redis does not have the session.
     """
 
     now_ms: int
     stored: StoredSession | None
     record: bytes | None = None
+    lost: KnownVersion | None = None
 
     @property
     def snapshot(self) -> SessionSnapshot | None:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 
+from synckairos.background.lost_versions import LostVersionCheck
 from synckairos.clock.commands import Command, Create, Delete, NewParticipant, Start, Switch, UpdateMetadata
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
@@ -190,7 +191,14 @@ async def serving(
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(open_parts(settings))
         redis = await stack.enter_async_context(make_redis_client(settings.redis_url, settings.redis_timeout_s))
-        feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s, compare_s=feed_compare_s)
+        feed = Feed(
+            redis,
+            parts.pipe,
+            parts.store.keys,
+            session_ttl_s=settings.session_ttl_s,
+            compare_s=feed_compare_s,
+            known=parts.store.known,
+        )
         presence_store = PresenceStore(parts.pipe, feed.subscriber, parts.store.keys)
         channel = ends = sign_ins = signing_keys = verifier = tenants = member_changes = None
         retired_keys = RetiredKeys(max_credential_life_s=86_400)
@@ -287,6 +295,8 @@ async def serving(
         listener = listen(settings.host, settings.port, user_timeout_ms=user_timeout_ms)
         server = Server(app, settings, hub, listener, timings=server_timings)
         running = asyncio.create_task(hub.run_background_loops())
+        checking = asyncio.create_task(LostVersionCheck(parts.sessions, parts.pipe).run())
+        stack.callback(checking.cancel)
         ready = asyncio.Event()
         done = asyncio.create_task(server.run_until_stopped(on_ready=ready.set))
         await ready.wait()

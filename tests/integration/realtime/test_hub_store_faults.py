@@ -15,14 +15,15 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from synckairos.clock.commands import Start, Switch, UpdateMetadata
+from synckairos.clock.commands import Start, Switch, UpdateMetadata, VersionPrecondition
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
-from synckairos.errors import StoreUnavailable
+from synckairos.errors import PreconditionFailed, StoreUnavailable, VersionConflict
 from synckairos.principal import TIMEKEEPER
 from synckairos.realtime.connection import SocketConnection
 from synckairos.service.requests import CommandRequest, SessionResult
 from synckairos.store.shared_connection import RedisPipe
+from synckairos.wire.snapshot import SessionSnapshot
 from synckairos_client import Client
 from synckairos_client.watched_session import Watch
 from tests.integration.client.proxy import proxy_to, target_of
@@ -230,12 +231,22 @@ def fail_over(cluster: Cluster, primary: Valkey, replica: Valkey) -> None:
     cluster.proxy.cut()
 
 
+async def check_conditions_on_a_lost_version_fail(cluster: Cluster, lost: SessionSnapshot) -> None:
+    by_version = VersionPrecondition(version=lost.version)
+    by_etag = VersionPrecondition(etags=((lost.version, lost.epoch),))
+    for instance in cluster.instances:
+        for condition, refusal in ((by_version, VersionConflict), (by_etag, PreconditionFailed)):
+            request = CommandRequest(CALLER, cluster.session_id, Switch(), "switch", precondition=condition)
+            with pytest.raises(refusal):
+                await instance.sessions.execute(request)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("lost", "reissued"), [(0, 0), (3, 0), (3, 3), (3, 4)])
 async def test_watchers_recover_after_a_failover(
     settings: Settings, own_valkeys: tuple[Valkey, Valkey], lost: int, reissued: int
 ) -> None:
-    """If the replica lacks versions, all watchers end with the replica's document.
+    """If the replica lacks versions, the session continues under a new epoch, and all watchers end with it.
 
     Other instances can have issued the lost version numbers again, with other content than the watchers have.
     """
@@ -246,10 +257,22 @@ async def test_watchers_recover_after_a_failover(
         await promote(replica)
         await cluster.switch(lost)
         await eventually(cluster.is_consistent)
+        before = (await cluster.stored()).snapshot
         await reissue_versions(settings, replica, cluster.session_id, reissued)
         fail_over(cluster, primary, replica)
         await cluster.check_recovers()
-        assert (await cluster.stored()).snapshot.version == kept + reissued
+        if lost:
+
+            async def has_new_epoch() -> bool:
+                return (await cluster.stored()).snapshot.epoch != before.epoch
+
+            await eventually(has_new_epoch, RECOVERS_WITHIN_S)
+            await cluster.check_recovers()
+        stored = (await cluster.stored()).snapshot
+        assert (stored.epoch != before.epoch) == bool(lost)
+        assert stored.version == (kept + max(lost, reissued) + 1 if lost else kept)
+        if lost:
+            await check_conditions_on_a_lost_version_fail(cluster, before)
         assert cluster.saw_versions_in_order() or lost
         await cluster.switch(5)
         await cluster.check_recovers()
