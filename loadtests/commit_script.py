@@ -86,6 +86,7 @@ class ComparedScript:
         )
         self._keys = Keys(f"commits-{uuid4().hex[:8]}")
         self._builder = CommitScript(self._keys, settings.history_length, OutboxLimits.from_settings(settings))
+        self._builder.history_format.is_packed = True
         self._outbox = Outbox(pipe, self._keys)
         self._players: list[Player] = []
         self._sha = b""

@@ -198,7 +198,8 @@ class Settings(BaseSettings):
         ge=1,
         le=2,
         description="Edition of the clock's rules for new sessions. Set 1 while processes of the earlier release run. "
-        "With 1, the outbox and the audit also have no changes instead of documents.",
+        "With 1, the outbox and the audit also have no changes instead of documents, and version histories are not "
+        "packed.",
     )
     auth: Auth = Field(
         "none",

@@ -65,6 +65,7 @@ from synckairos.store.connect import check_store_settings, make_redis_client
 from synckairos.store.control_store import ControlStore
 from synckairos.store.deadlines import Deadlines
 from synckairos.store.feed import Feed
+from synckairos.store.history_format import HistoryFormatChoice
 from synckairos.store.keys import Keys
 from synckairos.store.member_copies import MemberCopies
 from synckairos.store.metrics import RedisGauges
@@ -174,6 +175,10 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         service = build_session_service(settings, pipe, keys, history, wakeups.request_drain, work, reserved_labels)
         sessions, outbox = service.sessions, service.outbox
         stack.push_async_callback(sessions.wait_for_shielded_commands)
+        history_formats = HistoryFormatChoice(pipe, keys, service.store.history_format)
+        if settings.stores_changes:
+            with contextlib.suppress(StoreUnavailable):  # until Redis answers, earlier releases can read the history
+                await history_formats.choose()
         timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
 
         feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s, known=service.store.known)
@@ -348,6 +353,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 keep_running("recovery", recovery.run),
                 keep_running("lost versions", LostVersionCheck(sessions, pipe).run),
                 keep_running("release", partial(RunningReleases(pipe, keys).announce_until_cancelled, "server")),
+                *([keep_running("history format", history_formats.run)] if settings.stores_changes else []),
                 keep_running("access log", access_recorder.run),
                 *([] if control_channel is None else [keep_running("revocations", control_channel.run)]),
                 *([] if credential_verifier is None else [keep_running("stored credentials", credential_verifier.run)]),

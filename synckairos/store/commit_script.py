@@ -11,6 +11,7 @@ from synckairos.clock.model import EventType
 from synckairos.errors import OutboxFull
 from synckairos.principal import DEFAULT_TENANT
 from synckairos.session_names import split_session_name
+from synckairos.store.history_format import HistoryFormat
 from synckairos.store.keys import Keys
 from synckairos.store.known_versions import KnownVersion
 from synckairos.store.lua_scripts import LuaScript, ScriptCall
@@ -21,6 +22,7 @@ from synckairos.store.stored_session import StoredSession, parse_stored_session
 from synckairos.telemetry.invalid_data import report_dropped_keys, reporting_invalid_data
 from synckairos.telemetry.metrics import BACKLOG_REFUSALS
 from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.packed_history import MAX_DOCUMENT_BYTES, pack_message
 from synckairos.wire.session_json import DOCUMENT_SCHEMA
 from synckairos.wire.snapshot import SessionSnapshot
 
@@ -194,6 +196,7 @@ class CommitArguments(NamedTuple):
     max_age_ms: int | str
     changes_participants: int
     outbox_share: str
+    packed_message: bytes
 
 
 class VersionArguments(NamedTuple):
@@ -227,6 +230,7 @@ class CommitScript:
         self._script = LuaScript("commit")
         # Time goes on in a full memory. Its commits add a few versions for each session, and then end.
         self._script_by_time = LuaScript("commit", allow_oom=True)
+        self.history_format = HistoryFormat()
 
     def use_tenants(self, tenants: OutboxTenants) -> None:
         """Use these shares of tenants from now on."""
@@ -279,6 +283,7 @@ class CommitScript:
         tenant, names, feed_channel = _names_of_session(keys, session_name)
         last = commit.versions[-1].message.snapshot if commit.versions else None
         max_entries, max_bytes, max_age_ms = _NO_LIMITS if commit.by_time else self._limits
+        headers = [new.message.render_header() for new in commit.versions]
         args: list[Any] = [
             *CommitArguments(
                 session_id=session_name,
@@ -301,19 +306,36 @@ class CommitScript:
                 max_age_ms=max_age_ms,
                 changes_participants=int(_changes_participants(commit)),
                 outbox_share="" if tenant == DEFAULT_TENANT else self._render_share(tenant, commit),
+                packed_message=self._pack_message(commit, headers),
             )
         ]
-        for new in commit.versions:
+        for new, header in zip(commit.versions, headers, strict=True):
             message, snapshot = new.message, new.message.snapshot
             args += VersionArguments(
                 snapshot.version,
                 snapshot.tag,
                 new.event,
-                message.render_header(),
+                header,
                 message.document_or_splices,
                 self._payload_hash(commit, new),
             )
         return [*names], args
+
+    def _pack_message(self, commit: Commit, headers: Sequence[bytes]) -> bytes:
+        """Return the packed message of the only new version, b"" if the script must build the messages.
+
+        The script builds them if it must use splices, or if the bytes of the document before are not certain: without a
+        tag, only their epoch and version are known.
+        """
+        if not self.history_format.is_packed or len(commit.versions) != 1:
+            return b""
+        message, base = commit.versions[0].message, commit.base
+        document, before = message.snapshot.document, b"" if base is None else base.document
+        if message.change is not None or max(len(document), len(before)) > MAX_DOCUMENT_BYTES:
+            return b""
+        if base is not None and not base.tag:
+            return b""
+        return pack_message(headers[0], before, document)
 
     def _render_share(self, tenant: str, commit: Commit) -> str:
         """Return the share of a tenant in the outbox, as the script expects it."""

@@ -200,6 +200,11 @@ class Keys(Struct, frozen=True):
         return f"{self.prefix}:releases"
 
     @property
+    def older_instances_seen(self) -> str:
+        """Return the key of the mark that an instance of an earlier release ran. It expires, see `HistoryFormat`."""
+        return f"{self.prefix}:older"
+
+    @property
     def write_check(self) -> str:
         """Return the key of the string that readiness checks write."""
         return f"{self.prefix}:ready"

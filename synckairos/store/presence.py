@@ -32,8 +32,11 @@ DEAD_AFTER_S = 5.0
 FIELD_TTL_S = 300
 """Seconds that the presence hash of a session stays after its last write."""
 
-_RELEASE = ".2"
-"""End of the names of instances of this release. Releases that do not know tenants have no such end."""
+_RELEASE = ".3"
+"""End of the names of instances of this release: the number of the newest data that they can read."""
+
+_READS_TENANTS = (".2", _RELEASE)
+_READS_PACKED_HISTORY = (_RELEASE,)
 
 BATCH_SIZE = 250
 """Number of sessions in one pipeline and in one message."""
@@ -185,7 +188,12 @@ def make_instance_name() -> str:
 
 def names_release(instance: str) -> bool:
     """Return whether the name of an instance says that its release knows tenants."""
-    return instance.endswith(_RELEASE)
+    return instance.endswith(_READS_TENANTS)
+
+
+def reads_packed_history(instance: str) -> bool:
+    """Return whether the name of an instance says that its release reads packed messages of the version history."""
+    return instance.endswith(_READS_PACKED_HISTORY)
 
 
 async def read_living_instances(pipe: RedisPipe, keys: Keys) -> frozenset[str]:

@@ -19,6 +19,7 @@ from synckairos.store.commit_script import (
     Committed,
     OutboxTenants,
 )
+from synckairos.store.history_format import HistoryFormat
 from synckairos.store.keys import Keys
 from synckairos.store.known_versions import KnownVersion, KnownVersions
 from synckairos.store.live_sessions import LiveSessions
@@ -85,6 +86,11 @@ class SessionStore:
         self._restore_script = LuaScript("session_restore")
         self.live = LiveSessions(pipe, keys)
         self.known = KnownVersions()
+
+    @property
+    def history_format(self) -> HistoryFormat:
+        """Return the format in which commits write messages of the version history."""
+        return self._commit_script.history_format
 
     def use_tenants(self, tenants: OutboxTenants) -> None:
         """Let commits keep the shares of tenants in the outbox from now on."""

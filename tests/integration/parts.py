@@ -23,6 +23,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.stored_credentials.table import CredentialTable
+from synckairos.wire.packed_history import is_packed, unpack_message
 from synckairos.wire.session_json import render_session
 from synckairos.wire.session_parser import parse_session
 
@@ -48,13 +49,18 @@ class Parts:
     async def rewind(self, session_id: str, ms: int) -> None:
         """Store a running session as if its turn had begun `ms` earlier, as after an outage of this length."""
         key = self.store.keys.session(session_id)
-        state = parse_session(await self.pipe.call("HGET", key, "state"))
+        document = await self.pipe.call("HGET", key, "state")
+        state = parse_session(document)
         assert state.anchor_ms is not None
         past = replace(state, anchor_ms=state.anchor_ms - ms, updated_at_ms=state.updated_at_ms - ms)
         due = next_upcoming_event(past)
         due_ms = "" if due is None else due.at_ms
         await self.pipe.call("HSET", key, "state", render_session(past), "due", due_ms)
         await self.pipe.call("HDEL", key, "tag")  # it belongs to the bytes that were replaced
+        history = self.store.keys.history(session_id)
+        newest = await self.pipe.call("LINDEX", history, -1)
+        if newest is not None and is_packed(newest):
+            await self.pipe.call("LSET", history, -1, unpack_message(newest, document))
         if due is not None:
             deadlines = self.store.keys.deadlines(self.store.keys.partition_of(session_id))
             await self.pipe.call("ZADD", deadlines, due.at_ms, session_id)
@@ -71,4 +77,5 @@ async def open_parts(settings: Settings, *, cold_timeout_s: float = COLD_TIMEOUT
         work = ClientWorkLimits(settings.client_work_factor)
         reserved_labels = (MemberTable(pool), CredentialTable(pool))
         service = build_session_service(settings, pipe, keys, history, lambda partition: None, work, reserved_labels)
+        service.store.history_format.is_packed = settings.stores_changes  # as without instances of earlier releases
         yield Parts(pipe, service.store, pool, cold_storage, history, service.sessions, work)

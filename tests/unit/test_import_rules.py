@@ -17,7 +17,7 @@ ALLOWED = {
     "wire": {
         "collections", "csv", "dataclasses", "datetime", "enum", "functools", "hashlib", "http", "importlib", "io",
         "itertools", "json", "math", "msgspec", "operator", "orjson", "pydantic", "pydantic_core", "re", "typing",
-        "urllib", "zoneinfo",
+        "urllib", "zlib", "zoneinfo",
         "synckairos.clock", "synckairos.errors", "synckairos.frozen_replace", "synckairos.session_names",
         "synckairos.wire",
     },

@@ -50,11 +50,13 @@ local changes_participants = ARGV[19] -- 0 or 1
 -- '' for the default tenant, whose entries are not counted. Otherwise the tenant, the number of bytes that it may have in
 -- the outbox ('-' for no limit), and the number of bytes that an entry counts at least.
 local outbox_share = ARGV[20]
+-- The message of the only new version for the version history, '' if the script builds the messages.
+local packed_message = ARGV[21]
 
 -- Then six arguments for each new version. The header and the body together are a feed message. The body is the
 -- document, or splices that lead to it from the document before (`wire/document_splices.py`). With the SHA-256 of the
 -- document, the outbox entry can have the splices instead of the document. It is '' if the entry must have the document.
-local FIRST, EACH = 21, 6
+local FIRST, EACH = 22, 6
 local VERSION, TAG, EVENT, HEADER, BODY, PAYLOAD_HASH = 0, 1, 2, 3, 4, 5
 
 local RECORDS_MS = 604800000 -- a week after the last record of a session that is not final
@@ -240,7 +242,7 @@ if has_versions then
     added[#added + 1] = entry
     counts_records = counts_records or string.byte(ARGV[at + VERSION], -1) == ZERO
     now_ms = string.match(entry, '^%d+')
-    kept = write('RPUSH', history_key, ARGV[at + HEADER] .. bodies_back[at])
+    kept = write('RPUSH', history_key, packed_message ~= '' and packed_message or ARGV[at + HEADER] .. bodies_back[at])
     write('ZADD', indexed_entries_key, now_ms, entry)
   end
   if tenant then write('HINCRBY', outbox_tenants_key, tenant, bytes_of_tenant) end

@@ -33,6 +33,18 @@ async def test_version_history_and_sets_of_sessions_are_bounded(parts: Parts, se
         assert await parts.pipe.call("ZCARD", key) == 0
 
 
+async def test_session_of_two_takes_at_most_12_kilobytes_after_40_switches(parts: Parts) -> None:
+    session_id, store = await start(parts), parts.store
+    for _ in range(40):
+        await parts.sessions.execute(CommandRequest(Principal.anonymous_admin(), session_id, Switch(), "switch"))
+    keys = (store.keys.session(session_id), store.keys.history(session_id))
+    shared = (store.keys.deadlines(0), store.keys.live_sessions(0), store.keys.outbox_participants(0))
+    assert sum([await parts.pipe.call("MEMORY", "USAGE", key, "SAMPLES", 0) for key in (*keys, *shared)]) <= 12 << 10
+    versions = [message.snapshot.version for message in await store.read_history(session_id)]
+    assert versions == list(range(42, 42 - len(versions), -1))
+    assert len(versions) == 32
+
+
 async def test_evicted_session_leaves_the_live_sessions_when_they_are_listed(parts: Parts) -> None:
     session_id, keys = await start(parts), parts.store.keys
     await parts.sessions.execute(CommandRequest(Principal.anonymous_admin(), session_id, Pause(), "pause"))

@@ -103,6 +103,8 @@ async def test_two_releases_find_all_entries_and_keep_all_promises_about_a_sessi
             for is_previous in (False, True)
         ]
         parts = releases[0].parts
+        parts.store.history_format.is_packed = seed > 0
+        releases[1].parts.store.history_format.is_packed = False
         participants = tuple(NewParticipant(each, total_time_ms=600_000) for each in PEOPLE)
         sessions = [
             await pick.choice(releases).parts.start_session(Create(SyncMode.PER_PARTICIPANT, participants))

@@ -51,6 +51,7 @@ def test_the_redis_keys_page_names_each_key_of_a_session_and_a_partition() -> No
         keys.wake_up_channel,
         keys.fixed_settings,
         keys.running_releases,
+        keys.older_instances_seen,
         keys.instance_heartbeats,
         keys.presence_message_count,
         keys.presence_channel,

@@ -109,6 +109,7 @@ def test_commit_in_the_default_tenant_has_the_keys_and_arguments_of_earlier_rele
             *(SESSION, "e1", 1, "t1", "press-1", b'["f","e1",2,null,null]', 1, "e1", "running", 0, 2_000, 50),
             *(f"{sk}:feed:{SESSION}", "sk:wake", 500, "", "", "", 0),
             "",  # the share of another tenant, which the default tenant does not have
+            b"",  # the script builds the message of the history
             *(2, "t2", b'{"event_type":"session_started"}', HEADER, b'{"version":2}', ""),
         ],
     )

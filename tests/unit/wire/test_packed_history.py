@@ -1,0 +1,98 @@
+"""Packed messages of the version history: round trips, wrong documents, and histories with both formats."""
+
+import pytest
+
+from synckairos.clock.model import EventType
+from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.history_walk_back import rebuild_earlier_versions
+from synckairos.wire.packed_history import (
+    MAX_DOCUMENT_BYTES,
+    MAX_UNPACKED_BYTES,
+    find_dictionary_id,
+    is_packed,
+    pack_message,
+    unpack_message,
+)
+from synckairos.wire.snapshot import SessionSnapshot
+
+SESSION = "0190d0e2-7c6f-7000-8000-00000000000a"
+EPOCH = "0123456789abcdef"
+
+
+def document_of(version: int, size: int = 1_200) -> bytes:
+    """Return a text of about `size` bytes that differs between versions in few places, as documents do."""
+    members = b"".join(b'"member_%d":%d,' % (at, at * 7919) for at in range(size // 22))
+    return b'{"session_id":"%b","version":%d,%b"used_ms":%d}' % (SESSION.encode(), version, members, version * 7_351)
+
+
+def message_of(version: int) -> FeedMessage:
+    snapshot = SessionSnapshot(EPOCH, version, document_of(version), f"tag-{version}")
+    return FeedMessage(SESSION, snapshot, EventType.CYCLE_SWITCHED, version * 1_000)
+
+
+def stored(version: int, *, packed: bool) -> bytes:
+    """Return the message of a version as the version history has it."""
+    header, before = message_of(version).render_header(), document_of(version - 1) if version > 1 else b""
+    return pack_message(header, before, document_of(version)) if packed else header + before
+
+
+FORMS = {
+    "all packed": [True] * 6,
+    "none packed": [False] * 6,
+    "packed after an upgrade": [False] * 3 + [True] * 3,
+    "not packed after a rollback": [True] * 3 + [False] * 3,
+    "both releases": [True, False] * 3,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("read_later", [0, 1, 2])
+def test_history_with_both_formats_leads_to_all_versions(form: str, read_later: int) -> None:
+    """The list can be read later than the newest document. It then has messages of newer versions."""
+    messages = [stored(at, packed=packed) for at, packed in enumerate(FORMS[form], start=1)]
+    newest = message_of(6 - read_later)
+    assert list(rebuild_earlier_versions(newest.snapshot, messages)) == [
+        message_of(version) for version in range(6 - read_later, 0, -1)
+    ]
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "not packed"])
+def test_history_of_a_version_that_was_lost_and_issued_again_leads_nowhere(packed: bool) -> None:
+    messages = [stored(at, packed=packed) for at in (1, 2, 3)]
+    again = SessionSnapshot(EPOCH, 3, document_of(4), "another")
+    assert list(rebuild_earlier_versions(again, messages)) == []
+
+
+@pytest.mark.parametrize("size", [1_200, 3_700, 31_000])
+def test_packed_switch_is_small_and_unpacks_to_the_same_bytes(size: int) -> None:
+    header, before, document = message_of(2).render_header(), document_of(1, size), document_of(2, size)
+    assert len(document) <= MAX_DOCUMENT_BYTES
+    packed = pack_message(header, before, document)
+    assert is_packed(packed)
+    assert not is_packed(header + before)
+    assert unpack_message(packed, document) == header + before
+    assert len(packed) < 100 + size // 50
+
+
+def test_documents_of_consecutive_versions_have_different_dictionary_ids() -> None:
+    assert len({find_dictionary_id(document_of(version)) for version in range(1, 200)}) == 199
+
+
+PACKED = stored(2, packed=True)
+
+
+@pytest.mark.parametrize(
+    ("packed", "document", "text"),
+    [
+        (PACKED, document_of(3), "cannot be unpacked"),
+        (PACKED[:-9], document_of(2), "incomplete"),
+        (PACKED[:-2] + b"xx", document_of(2), "cannot be unpacked"),
+        (b"", document_of(2), "incomplete"),
+        (b"garbage", document_of(2), "cannot be unpacked"),
+        (pack_message(b"", bytes(MAX_UNPACKED_BYTES + 1), document_of(2)), document_of(2), "too large"),
+    ],
+    ids=["another document", "cut", "wrong checksum", "empty", "no stream", "too large"],
+)
+def test_invalid_packed_message_is_a_value_error(packed: bytes, document: bytes, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        unpack_message(packed, document)
