@@ -142,14 +142,15 @@ class BareSwitch:
         names = (
             *(keys.session(session_id), keys.history(session_id), keys.idempotency_records(session_id)),
             *(keys.deadlines(0), keys.outbox(0), keys.live_sessions(0), keys.outbox_bytes(0)),
-            *(keys.indexed_outbox_entries(0), keys.outbox_participants(0)),
+            *(keys.indexed_outbox_entries(0), keys.outbox_participants(0), keys.outbox_tenants(0)),
         )
         now_ms = int(time.time() * 1000)
         base = (message.snapshot.epoch, version - 1, message.snapshot.tag) if version > 1 else ("", "", "")
         args = (
             *(session_id, *base, "", b"", 1, message.snapshot.epoch, "running", 0, now_ms + DAY_MS, 32),
-            *(keys.feed_channel(session_id), keys.wake_up_channel, now_ms, *self._outbox_limits, 0),
+            *(keys.feed_channel(session_id), keys.wake_up_channel, now_ms, *self._outbox_limits, 0, "", b""),
             *(version, message.snapshot.tag, self._version.event, message.render_header(), message.document_or_splices),
+            "",
         )
         return ("EVALSHA", self._commit.sha, len(names), *names, *args)
 
