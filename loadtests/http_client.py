@@ -32,8 +32,11 @@ class HttpConnection(asyncio.Protocol):
         )
         return connection
 
-    async def post(self, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        return await self._request("POST", path, body)
+    async def post(self, path: str, body: bytes = b"", command_id: str | None = None) -> tuple[int, bytes]:
+        """Send a POST. `command_id` is sent as `Idempotency-Key`."""
+        return await self._request(
+            "POST", path, body, "" if command_id is None else f"Idempotency-Key: {command_id}\r\n"
+        )
 
     async def patch(self, path: str, body: bytes) -> tuple[int, bytes]:
         return await self._request("PATCH", path, body)
@@ -45,10 +48,10 @@ class HttpConnection(asyncio.Protocol):
         assert self._transport is not None
         self._transport.close()
 
-    async def _request(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    async def _request(self, method: str, path: str, body: bytes, headers: str = "") -> tuple[int, bytes]:
         assert self._transport is not None
         head = (
-            f"{method} {path} HTTP/1.1\r\n{self._common_headers}Content-Type: application/json\r\n"
+            f"{method} {path} HTTP/1.1\r\n{self._common_headers}{headers}Content-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         self._response = asyncio.get_running_loop().create_future()

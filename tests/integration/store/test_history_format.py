@@ -16,40 +16,49 @@ async def pipe(redis_url: str) -> AsyncIterator[RedisPipe]:
         yield connection
 
 
+class Bench:
+    """The choice of one instance on a store whose other instances are the texts of a test."""
+
+    def __init__(self, pipe: RedisPipe, key_prefix: str) -> None:
+        self.pipe = pipe
+        self.keys = Keys(key_prefix)
+        self._chosen = HistoryFormat()
+        self._choice = HistoryFormatChoice(pipe, self.keys, self._chosen)
+
+    async def choose(self) -> bool:
+        """Choose the format. Return whether messages are packed."""
+        await self._choice.choose()
+        return self._chosen.is_packed
+
+    async def send_heartbeat(self, name: str, seconds: int) -> None:
+        """Store the heartbeat of an instance, `seconds` after the present time of Redis."""
+        now_s = int((await self.pipe.call("TIME"))[0])
+        await self.pipe.call("ZADD", self.keys.instance_heartbeats, (now_s + seconds) * 1_000, name)
+
+
+EARLIER = "0123456789abcdef.2"
+
+
 async def test_messages_are_packed_if_no_instance_of_an_earlier_release_has_lived_for_a_day(
     pipe: RedisPipe, key_prefix: str
 ) -> None:
-    keys, chosen = Keys(key_prefix), HistoryFormat()
-    choice = HistoryFormatChoice(pipe, keys, chosen)
-    assert not chosen.is_packed
-    await choice.choose()
-    assert chosen.is_packed, "no instance lives yet"
-
-    now_ms = int((await pipe.call("TIME"))[0]) * 1_000
-    beats = keys.instance_heartbeats
-    await pipe.call("ZADD", beats, now_ms, make_instance_name(), now_ms - 60_000, "0123456789abcdef.2")
-    await choice.choose()
-    assert chosen.is_packed, "the earlier release ended before"
-
-    await pipe.call("ZADD", beats, now_ms + 60_000, "0123456789abcdef.2")
-    await choice.choose()
-    assert not chosen.is_packed
-
-    await pipe.call("ZREM", beats, "0123456789abcdef.2")
-    await choice.choose()
-    assert not chosen.is_packed, "a rollback is possible"
-    left_s = await pipe.call("TTL", keys.older_instances_seen)
+    bench = Bench(pipe, key_prefix)
+    assert await bench.choose(), "no instance lives yet"
+    await bench.send_heartbeat(make_instance_name(), 0)
+    await bench.send_heartbeat(EARLIER, -60)
+    assert await bench.choose(), "the earlier release ended before"
+    await bench.send_heartbeat(EARLIER, 60)
+    assert not await bench.choose()
+    await pipe.call("ZREM", bench.keys.instance_heartbeats, EARLIER)
+    assert not await bench.choose(), "a rollback is possible"
+    left_s = await pipe.call("TTL", bench.keys.older_instances_seen)
     assert AFTER_OLDER_INSTANCES_S - 60 <= left_s <= AFTER_OLDER_INSTANCES_S
-
-    await pipe.call("DEL", keys.older_instances_seen)
-    await choice.choose()
-    assert chosen.is_packed
+    await pipe.call("DEL", bench.keys.older_instances_seen)
+    assert await bench.choose()
 
 
-@pytest.mark.parametrize("name", ["0123456789abcdef", "0123456789abcdef.2"], ids=["without a number", "number 2"])
+@pytest.mark.parametrize("name", ["0123456789abcdef", EARLIER], ids=["without a number", "number 2"])
 async def test_each_earlier_release_is_recognized(pipe: RedisPipe, key_prefix: str, name: str) -> None:
-    keys, chosen = Keys(key_prefix), HistoryFormat()
-    now_ms = int((await pipe.call("TIME"))[0]) * 1_000
-    await pipe.call("ZADD", keys.instance_heartbeats, now_ms + 60_000, name)
-    await HistoryFormatChoice(pipe, keys, chosen).choose()
-    assert not chosen.is_packed
+    bench = Bench(pipe, key_prefix)
+    await bench.send_heartbeat(name, 60)
+    assert not await bench.choose()
