@@ -28,7 +28,7 @@ class ClockRows(tuple[Participant, ...]):  # noqa: SLOT001 - a tuple cannot have
             return rows
         return super().__new__(cls, rows)
 
-    positions: dict[str, int] | None = None
+    positions: Mapping[str, int] | None = None
     """The position of each participant by its id, None until it is needed."""
 
     clocks: "ClockIndex | None" = None
@@ -50,7 +50,8 @@ class ClockRows(tuple[Participant, ...]):  # noqa: SLOT001 - a tuple cannot have
         for position, row in changes.items():
             rows[position] = row
         changed = ClockRows(rows)
-        changed.positions = self.positions
+        # The ids stay, so all later versions share one index of positions.
+        changed.positions = self.positions_by_id()
         return changed
 
 
@@ -77,7 +78,8 @@ class ClockIndex:
                 found.append((due, position))
             if deadline_ms is not None:
                 deadlines.append(deadline_ms)
-            counts[individual_clock(row).status] += 1
+            assert row.individual is not None
+            counts[row.individual.status] += 1
         self.due, self.deadlines = sorted(found), sorted(deadlines)
 
     @property
