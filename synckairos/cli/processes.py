@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -16,7 +17,11 @@ from synckairos.cli.command import (
 )
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.cli.progress import show_progress
+from synckairos.config import Settings
 from synckairos.process.ready_line import render_ready_line
+
+MAX_PROCESSES = 64
+"""Maximum number of processes of one command."""
 
 _host = click.option("--host", metavar="ADDRESS", help="Address to listen on (127.0.0.1).")
 _port = click.option(
@@ -24,6 +29,28 @@ _port = click.option(
 )
 _insecure = click.option(
     "--insecure", is_flag=True, help="Allow a non-loopback address without authentication, and tokens over plain HTTP."
+)
+
+
+def _parse_processes(_: click.Context, __: click.Parameter, value: str) -> str:
+    if value != "auto" and not (value.isdecimal() and 1 <= int(value) <= MAX_PROCESSES):
+        raise click.BadParameter(f"should be auto or a number from 1 to {MAX_PROCESSES}")
+    return value
+
+
+_processes = click.option(
+    "--processes",
+    metavar="NUMBER",
+    default="1",
+    show_default=True,
+    callback=_parse_processes,
+    help="Number of processes that share the port and the work. auto: one for each processor.",
+)
+_group = click.option(
+    "--group",
+    type=click.Path(path_type=Path),
+    hidden=True,
+    help="Directory of the group of processes. The parent of several processes sets it.",
 )
 
 
@@ -55,13 +82,18 @@ def dev(host: str | None, port: int | None, data: Path | None, insecure: bool, a
 @_host
 @_port
 @_insecure
-def serve(host: str | None, port: int | None, insecure: bool) -> None:
+@_processes
+@_group
+def serve(host: str | None, port: int | None, insecure: bool, processes: str, group: Path | None) -> None:
     """Serve REST and WebSocket. Stops cleanly on SIGTERM."""
     settings = load_process_settings(host=host, port=port, insecure=insecure or None).refuse_unprotected_exposure()
     with end_at_signals():
+        _run_supervisor("serve", settings, processes)
         from synckairos.process import server
+        from synckairos.process.process_group import ProcessGroup
 
-        run(server.serve(settings, on_ready=_print_ready_line))
+        member = None if group is None else ProcessGroup(group, "server")
+        run(server.serve(settings, on_ready=_print_ready_line, group=member))
 
 
 @click.command()
@@ -73,13 +105,18 @@ def serve(host: str | None, port: int | None, insecure: bool) -> None:
 )
 @_host
 @_insecure
-def worker(metrics_port: int | None, host: str | None, insecure: bool) -> None:
+@_processes
+@_group
+def worker(metrics_port: int | None, host: str | None, insecure: bool, processes: str, group: Path | None) -> None:
     """Drain the outbox to Postgres, send webhooks and run background jobs. Stops cleanly on SIGTERM."""
     settings = load_process_settings(metrics_port=metrics_port, host=host, insecure=insecure or None)
     with end_at_signals():
+        _run_supervisor("worker", settings, processes)
         from synckairos.process import worker
+        from synckairos.process.process_group import ProcessGroup
 
-        run(run_until_signal(worker.run_worker(settings)))
+        member = None if group is None else ProcessGroup(group, "worker")
+        run(run_until_signal(worker.run_worker(settings, group=member)))
 
 
 @click.command()
@@ -106,6 +143,15 @@ def doctor(as_json: bool) -> None:
         click.echo(text if check.passed or as_json else click.style(text, fg="red"))
     if not all(check.passed for check in checks):
         raise SystemExit(ExitCode.NEGATIVE)
+
+
+def _run_supervisor(command: Literal["serve", "worker"], settings: Settings, processes: str) -> None:
+    """Run several processes of one kind, and end this process with their exit code. Return at once for one process."""
+    from synckairos.process.supervisor import count_processors, supervise
+
+    count = count_processors() if processes == "auto" else int(processes)
+    if count > 1:
+        raise SystemExit(run(supervise(command, settings, count)))
 
 
 def _print_ready_line(url: str) -> None:

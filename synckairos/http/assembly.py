@@ -123,6 +123,7 @@ def build_application(
     credential_ends: CredentialEnds | None = None,
     event_streams: EventStreams | None = None,
     frame_channels: FrameChannels | None = None,
+    render_metrics: Callable[[], Awaitable[bytes]] | None = None,
 ) -> ASGIApp:
     """Build the ASGI application. If the settings have a sub-path, it serves each path with and without the sub-path.
 
@@ -144,6 +145,7 @@ def build_application(
       off.
     - `event_streams` and `frame_channels`: the fallback transport of v3 clients. Without them it answers 404.
     - `access_recorder`: gets administrative acts and refusals. None while authentication is off.
+    - `render_metrics`: returns the metrics for `/metrics`. None for those of this process.
     """
     settings, root_path = dependencies.settings, dependencies.settings.root_path
     sessions, store, history = dependencies.sessions, dependencies.store, dependencies.history
@@ -165,6 +167,7 @@ def build_application(
         page_headers,
         knows_revocations=lambda: control_channel is None or control_channel.is_current,
         has_tenants=lambda: tenants is not None and tenants.has_other_tenants,
+        render_metrics=render_metrics,
     )
     session_list = SessionList(sessions, store, history)
     operations: list[Operation] = [

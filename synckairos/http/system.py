@@ -50,6 +50,7 @@ class SystemRoutes:
         page_headers: Sequence[tuple[bytes, bytes]] = (),
         knows_revocations: Callable[[], bool] = lambda: True,
         has_tenants: Callable[[], bool] = lambda: False,
+        render_metrics: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         """Create the routes.
 
@@ -64,7 +65,9 @@ class SystemRoutes:
           credential, and `/ready` must answer 503.
         - `has_tenants`: returns whether the instance has callers of several tenants. Then `/metrics` needs the metrics
           token or the key of an operator, because it shows all tenants.
+        - `render_metrics`: returns the metrics in the text format of Prometheus. None for those of this process.
         """
+        self._render_metrics = render_metrics or _render_own_metrics
         self._sessions = sessions
         self._is_draining = is_draining
         self._knows_revocations = knows_revocations
@@ -174,7 +177,7 @@ class SystemRoutes:
         self._work.charge(request.principal.limited_client_id, SCRAPES)
         await self._gauges.get_or_run()
         # Rendering takes about 10 ms, so it runs in a thread. Requests during a rendering share the next one.
-        text = await self._rendering.join_next_read(lambda: run_in_thread(partial(metrics.render_metrics, "server")))
+        text = await self._rendering.join_next_read(self._render_metrics)
         return RestResponse(text, content_type=metrics.CONTENT_TYPE.encode())
 
     async def _refresh_all_gauges(self) -> None:
@@ -212,3 +215,7 @@ class SystemRoutes:
             return RestResponse(body, content_type=content_type, headers=list(self._page_headers))
 
         return handle
+
+
+def _render_own_metrics() -> Awaitable[bytes]:
+    return run_in_thread(partial(metrics.render_metrics, "server"))

@@ -7,13 +7,14 @@ connection answers one request.
 import asyncio
 import contextlib
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from synckairos.config import BadSettings, Settings, env_variables_of
 from synckairos.errors import InsecureTransport, PortTaken
 from synckairos.http.client_address import CallerResolver
 from synckairos.identity.metrics_token import MetricsToken
+from synckairos.process.process_group import ProcessGroup
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import CONTENT_TYPE, render_metrics
 
@@ -54,8 +55,10 @@ def check_metrics_settings(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def open_metrics_endpoint(settings: Settings) -> AsyncIterator[None]:
+async def open_metrics_endpoint(settings: Settings, group: ProcessGroup | None = None) -> AsyncIterator[None]:
     """Answer `/metrics` on `settings.metrics_port` during the block. If the port is not set, do nothing.
+
+    The processes of `group` share the port, and each answers with the metrics of all of them.
 
     Raises: PortTaken if another process listens on the port, BadSettings if the address cannot be used.
     """
@@ -64,9 +67,11 @@ async def open_metrics_endpoint(settings: Settings) -> AsyncIterator[None]:
         yield
         return
     check_metrics_settings(settings)
-    endpoint = _MetricsEndpoint(settings)
+    endpoint = _MetricsEndpoint(settings, _render_own_metrics if group is None else group.render_metrics)
     try:
-        server = await asyncio.start_server(endpoint.handle, settings.host, port, limit=MAX_REQUEST_BYTES)
+        server = await asyncio.start_server(
+            endpoint.handle, settings.host, port, limit=MAX_REQUEST_BYTES, reuse_port=group is not None
+        )
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(port) from None
@@ -83,7 +88,8 @@ async def open_metrics_endpoint(settings: Settings) -> AsyncIterator[None]:
 
 
 class _MetricsEndpoint:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, render: Callable[[], Awaitable[bytes]]) -> None:
+        self._render = render
         callers = CallerResolver(settings.trusted_proxies)
         token = settings.metrics_token
         self._token = (
@@ -155,10 +161,14 @@ class _MetricsEndpoint:
         with contextlib.suppress(InsecureTransport):
             if self._token is None or self._token.accepts(scope):
                 async with self._rendering:
-                    text = await asyncio.to_thread(render_metrics, "worker")
+                    text = await self._render()
                 return 200, text, {"Content-Type": CONTENT_TYPE}
             return 401, b"", {"WWW-Authenticate": "Bearer"}
         return 400, b"the token needs HTTPS", {"Content-Type": "text/plain"}
+
+
+async def _render_own_metrics() -> bytes:
+    return await asyncio.to_thread(render_metrics, "worker")
 
 
 def _render_head(status: int, body_bytes: int, headers: dict[str, str]) -> bytes:

@@ -47,6 +47,7 @@ from synckairos.members.requested_reconciliations import RequestedReconciliation
 from synckairos.members.table import MemberTable
 from synckairos.postgres.tenant_roles import require_roles
 from synckairos.process.interpreter_tuning import tune_gc, tune_thread_switches
+from synckairos.process.process_group import ProcessGroup
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.endpoint import WebSocketEndpoint
 from synckairos.realtime.event_stream_endpoint import EventStreamEndpoint
@@ -104,10 +105,13 @@ _POSTGRES_EFFECT = (
 BackgroundLoop = Coroutine[Any, Any, None]
 
 
-async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = None) -> None:
+async def serve(
+    settings: Settings, *, on_ready: Callable[[str], None] | None = None, group: ProcessGroup | None = None
+) -> None:
     """Serve requests until SIGTERM or SIGINT arrives, then drain and return.
 
     `on_ready` is called when the server accepts connections. Its argument is the base URL without a trailing slash.
+    `group` is the group of processes that share the port, None for a process that has the port alone.
 
     Raises, before the server accepts connections:
         PortTaken: Another process listens on the port.
@@ -117,11 +121,13 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
         StoreUnavailable: Redis does not answer.
     """
     set_build_info("server")
-    listener = listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port, is_shared=group is not None)
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
         await stack.enter_async_context(tracing(settings.trace_ratio, "server"))
-        server, loops = await stack.enter_async_context(_compose(settings, listener))
+        if group is not None:
+            await stack.enter_async_context(group.join())
+        server, loops = await stack.enter_async_context(_compose(settings, listener, group))
 
         def announce_ready() -> None:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -141,7 +147,9 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
 
 
 @asynccontextmanager
-async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator[tuple[Server, list[BackgroundLoop]]]:
+async def _compose(
+    settings: Settings, listener: socket.socket, group: ProcessGroup | None
+) -> AsyncIterator[tuple[Server, list[BackgroundLoop]]]:
     """Open the stores and build all components. Yield the server and the background loops of the instance.
 
     The caller must run the server and the loops. The components are closed at the end of the block.
@@ -337,6 +345,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             link_redeemer=link_redeemer,
             reconciliations=reconciliations,
             access_recorder=None if settings.auth == "none" else access_recorder,
+            render_metrics=None if group is None else group.render_metrics,
             refresh_gauges=[
                 refresh_backlog,
                 RedisGauges(pipe).refresh,

@@ -76,13 +76,37 @@ logger = log.get_logger(__name__)
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-def listen(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> socket.socket:
+def hold_port(host: str, port: int) -> socket.socket:
+    """Take a TCP port that other processes of this user can share, without listening on it. Port 0 selects a free port.
+
+    The port is held until the returned socket is closed.
+
+    Raises: PortTaken if another process has the port, BadSettings if the address cannot be used.
+    """
+    if port:
+        listen(host, port).close()  # the check for PortTaken: a port that is shared can be shared once more
+    return _bind(host, port, is_shared=True)
+
+
+def listen(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS, is_shared: bool = False) -> socket.socket:
     """Open a TCP socket that listens on `host` and `port`, and return it. Port 0 selects a free port.
 
-    `user_timeout_ms` is the `TCP_USER_TIMEOUT` of each connection in milliseconds, see `USER_TIMEOUT_MS`.
+    `user_timeout_ms` is the `TCP_USER_TIMEOUT` of each connection in milliseconds, see `USER_TIMEOUT_MS`. With
+    `is_shared`, other processes of this user can listen on the same port; the kernel then distributes the connections.
 
     Raises: PortTaken if another process listens on the port, BadSettings if the address cannot be used.
     """
+    listener = _bind(host, port, is_shared=is_shared)
+    for option, value in (("TCP_USER_TIMEOUT", user_timeout_ms), ("TCP_NOTSENT_LOWAT", UNSENT_BYTES)):
+        if hasattr(socket, option):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    with _translated_errors(listener, host, port):
+        listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _bind(host: str, port: int, *, is_shared: bool) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
@@ -91,20 +115,24 @@ def listen(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> s
     listener = socket.socket(family, kind, protocol)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    for option, value in (("TCP_USER_TIMEOUT", user_timeout_ms), ("TCP_NOTSENT_LOWAT", UNSENT_BYTES)):
-        if hasattr(socket, option):
-            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    try:
+    if is_shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    with _translated_errors(listener, host, port):
         listener.bind(address)
-        listener.listen(BACKLOG)
+    return listener
+
+
+@contextlib.contextmanager
+def _translated_errors(listener: socket.socket, host: str, port: int) -> Iterator[None]:
+    """Close the socket and raise PortTaken or BadSettings if the block raises OSError."""
+    try:
+        yield
     except OSError as error:
         listener.close()
         if error.errno == EADDRINUSE:
             raise PortTaken(port) from None
         reason = error.strerror or error
         raise BadSettings(f"{env_variables_of('host')[0]}: cannot listen on {host} port {port}: {reason}") from None
-    listener.setblocking(False)
-    return listener
 
 
 def raise_open_file_limit(sockets: int) -> int:
