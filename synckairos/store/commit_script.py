@@ -335,7 +335,7 @@ class CommitScript:
             return b""
         if base is not None and not base.tag:
             return b""
-        return pack_message(headers[0], before, document)
+        return pack_message(headers[0], before, message.snapshot)
 
     def _render_share(self, tenant: str, commit: Commit) -> str:
         """Return the share of a tenant in the outbox, as the script expects it."""

@@ -38,7 +38,8 @@ from synckairos.store.stored_session import (
     parse_stored_session,
 )
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, reporting_invalid_data
-from synckairos.wire.feed_message import FeedMessage, PackedFeedMessage
+from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.history_walk_back import read_stored_position
 from synckairos.wire.session_json import DOCUMENT_SCHEMA
 from synckairos.wire.snapshot import SessionSnapshot
 
@@ -374,7 +375,7 @@ def _parse_tag(kept: Any, known: KnownVersion) -> str:
     """Return the tag of a known version in an item of the version history, empty if the item is of another version."""
     try:
         (item,) = raise_if_invalid_data(kept)
-        snapshot = PackedFeedMessage.parse(item).message.snapshot
+        snapshot = read_stored_position(item)
     except PARSE_ERRORS:
         return ""
     return snapshot.tag if snapshot.epoch_and_version == (known.epoch, known.version) else ""

@@ -11,7 +11,7 @@ from itertools import dropwhile
 
 from synckairos.wire.document_splices import apply_message_body
 from synckairos.wire.feed_message import FeedMessage, PackedFeedMessage
-from synckairos.wire.packed_history import dictionary_id_of, find_dictionary_id, is_packed, unpack_message
+from synckairos.wire.packed_history import is_packed, read_position, unpack_message
 from synckairos.wire.snapshot import SessionSnapshot
 
 
@@ -25,12 +25,13 @@ def rebuild_earlier_versions(newest: SessionSnapshot, packed: Sequence[bytes]) -
     """
     tag, document = newest.tag, newest.document
     for message in _skip_newer(newest, reversed(packed)):
-        kept = PackedFeedMessage.parse(unpack_message(message, document) if is_packed(message) else message)
-        if not kept.message.snapshot.tag:
+        stored_tag = read_stored_position(message).tag
+        if not stored_tag:
             return  # from an old release that stored whole states instead of reverse splices
-        if tag and kept.message.snapshot.tag != tag:
+        if tag and stored_tag != tag:
             return
         tag = ""  # each version leads to the version before, so only the first tag needs the check
+        kept = PackedFeedMessage.parse(unpack_message(message, document) if is_packed(message) else message)
         yield kept.with_document(document)
         if not kept.body:
             return
@@ -39,13 +40,14 @@ def rebuild_earlier_versions(newest: SessionSnapshot, packed: Sequence[bytes]) -
 
 def _skip_newer(newest: SessionSnapshot, messages: Iterable[bytes]) -> Iterator[bytes]:
     """Return the messages from the message of `newest` on. `messages` are the stored messages, newest first."""
-    dictionary_id = find_dictionary_id(newest.document)
+    return dropwhile(
+        lambda message: read_stored_position(message).epoch_and_version != newest.epoch_and_version, messages
+    )
 
-    def is_newer(message: bytes) -> bool:
-        if is_packed(message):
-            if dictionary_id_of(message) != dictionary_id:
-                return True
-            message = unpack_message(message, newest.document)
-        return PackedFeedMessage.parse(message).message.snapshot.epoch_and_version != newest.epoch_and_version
 
-    return dropwhile(is_newer, messages)
+def read_stored_position(message: bytes) -> SessionSnapshot:
+    """Return epoch, version and tag of a stored message, packed or not. The document of the result is empty.
+
+    Raises: ValueError or MsgspecError if the message is malformed.
+    """
+    return read_position(message) if is_packed(message) else PackedFeedMessage.parse(message).message.snapshot

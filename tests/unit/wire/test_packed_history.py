@@ -8,9 +8,9 @@ from synckairos.wire.history_walk_back import rebuild_earlier_versions
 from synckairos.wire.packed_history import (
     MAX_DOCUMENT_BYTES,
     MAX_UNPACKED_BYTES,
-    find_dictionary_id,
     is_packed,
     pack_message,
+    read_position,
     unpack_message,
 )
 from synckairos.wire.snapshot import SessionSnapshot
@@ -33,7 +33,7 @@ def message_of(version: int) -> FeedMessage:
 def stored(version: int, *, packed: bool) -> bytes:
     """Return the message of a version as the version history has it."""
     header, before = message_of(version).render_header(), document_of(version - 1) if version > 1 else b""
-    return pack_message(header, before, document_of(version)) if packed else header + before
+    return pack_message(header, before, message_of(version).snapshot) if packed else header + before
 
 
 FORMS = {
@@ -67,15 +67,13 @@ def test_history_of_a_version_that_was_lost_and_issued_again_leads_nowhere(packe
 def test_packed_switch_is_small_and_unpacks_to_the_same_bytes(size: int) -> None:
     header, before, document = message_of(2).render_header(), document_of(1, size), document_of(2, size)
     assert len(document) <= MAX_DOCUMENT_BYTES
-    packed = pack_message(header, before, document)
+    snapshot = SessionSnapshot(EPOCH, 2, document, "0123456789abcdef")
+    packed = pack_message(header, before, snapshot)
     assert is_packed(packed)
     assert not is_packed(header + before)
     assert unpack_message(packed, document) == header + before
-    assert len(packed) < 100 + size // 50
-
-
-def test_documents_of_consecutive_versions_have_different_dictionary_ids() -> None:
-    assert len({find_dictionary_id(document_of(version)) for version in range(1, 200)}) == 199
+    assert read_position(packed) == SessionSnapshot(EPOCH, 2, b"", "0123456789abcdef")
+    assert len(packed) < 140 + size // 50
 
 
 PACKED = stored(2, packed=True)
@@ -88,11 +86,17 @@ PACKED = stored(2, packed=True)
         (PACKED[:-9], document_of(2), "incomplete"),
         (PACKED[:-2] + b"xx", document_of(2), "cannot be unpacked"),
         (b"", document_of(2), "incomplete"),
-        (b"garbage", document_of(2), "cannot be unpacked"),
-        (pack_message(b"", bytes(MAX_UNPACKED_BYTES + 1), document_of(2)), document_of(2), "too large"),
+        (b"p e 2 t\ngarbage", document_of(2), "cannot be unpacked"),
+        (pack_message(b"", bytes(MAX_UNPACKED_BYTES + 1), message_of(2).snapshot), document_of(2), "too large"),
     ],
     ids=["another document", "cut", "wrong checksum", "empty", "no stream", "too large"],
 )
 def test_invalid_packed_message_is_a_value_error(packed: bytes, document: bytes, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         unpack_message(packed, document)
+
+
+@pytest.mark.parametrize("packed", [b"", b"p e 2\n", b"p e x t\n", b"p e 2 t u\n"])
+def test_packed_message_without_a_position_is_a_value_error(packed: bytes) -> None:
+    with pytest.raises(ValueError, match=r"unpack|invalid literal"):
+        read_position(packed)
