@@ -30,6 +30,7 @@ class Release(NamedTuple):
 BEFORE_STORE_FORMAT = Release(
     "836f5504cf3a0694b7714ff20adf58ef8c7a1e9c", "the last commit without a number of the store's format"
 )
+WITH_LINKS = Release("cacccaa3f7e734e9c7c638bc5f62c2b9fe416fd5", "the last commit without bounds for links of links")
 BEFORE_TENANTS = Release("fe12705922ff0a6613414b159ba03d6d6f5f2b06", "the last commit without tenants in the stores")
 
 

@@ -71,8 +71,9 @@ class CommandGroup(click.Group):
     """Command group whose help shows the whole first sentence of each command. Click would truncate long sentences."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands of this group to its help."""
-        write_help_section(formatter, "Commands", [self.commands[name] for name in self.list_commands(ctx)])
+        """Write the list of commands of this group to its help, without hidden commands."""
+        shown = [self.commands[name] for name in self.list_commands(ctx) if not self.commands[name].hidden]
+        write_help_section(formatter, "Commands", shown)
 
 
 def load_process_settings(env_file: Path | None = None, **options: Any) -> Settings:

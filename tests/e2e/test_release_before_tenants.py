@@ -1,11 +1,12 @@
 """The release before tenants and this release on the same stores: an update without downtime, and the way back.
 
-One test goes through all phases, because each phase goes on with the sessions of the phases before. Both releases
-authenticate, and their login of Postgres is no superuser.
+One test goes through all phases, because each phase goes on with the sessions of the phases before. At the end a later
+release, which knows links, serves beside this one. All releases authenticate, and their login of Postgres is no
+superuser.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from synckairos.embedded import Postgres, Valkey
 from synckairos.store.keys import Keys
 from synckairos.store.shared_connection import RedisPipe
 from tests.e2e.second_edition_commands import play_second_edition
-from tests.earlier_releases import BEFORE_TENANTS, EarlierRelease
+from tests.earlier_releases import BEFORE_TENANTS, WITH_LINKS, EarlierRelease
 from tests.integration.authentication import bearer, make_token
 from tests.integration.realtime.v3_client import V3, V3Client
 from tests.processes import Process
@@ -32,7 +33,7 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
-Side = Literal["old", "new"]
+Side = Literal["old", "new", "with_links"]
 SIDES: tuple[Side, Side] = ("old", "new")
 FENCED = "separated the tenants in the database by row-level security"
 WAITING = "the tenants are not separated in the database yet, because older releases run: "
@@ -74,18 +75,18 @@ def shared_settings(settings: Settings, login: str, bare_database_url: str, data
 class Installation:
     """The processes of both releases, with a client of each server and a connection to their Redis."""
 
-    def __init__(self, settings: Settings, old: EarlierRelease, pipe: RedisPipe) -> None:
+    def __init__(self, settings: Settings, earlier: Mapping[Side, EarlierRelease], pipe: RedisPipe) -> None:
         self.settings = settings
         self.pipe = pipe
         self.clients: dict[Side, httpx.AsyncClient] = {}
-        self._old = old
+        self._earlier = earlier
         self._keys = Keys(settings.key_prefix, settings.partitions)
         self._servers: dict[Side, Process] = {}
         self._workers: dict[Side, Process] = {}
 
     def process(self, side: Side, *args: str) -> Process:
-        if side == "old":
-            return self._old.process(*args, settings=self.settings)
+        if side in self._earlier:
+            return self._earlier[side].process(*args, settings=self.settings)
         return Process(*args, env=self.settings.to_environment_variables())
 
     async def run(self, side: Side, *args: str) -> list[str]:
@@ -103,6 +104,9 @@ class Installation:
     async def start(self, side: Side) -> None:
         """Start a server and a worker of a release."""
         await self.start_worker(side)
+        await self.start_server(side)
+
+    async def start_server(self, side: Side) -> None:
         server = self._servers[side] = self.process(side, "serve", "--port", "0")
         await asyncio.to_thread(server.wait_ready)
         token = make_token(role="admin")
@@ -131,9 +135,9 @@ class Installation:
         await eventually(is_drained, DEADLINE_S)
 
     @asynccontextmanager
-    async def watching(self, side: Side, session_id: str) -> AsyncIterator[V3Client]:
-        """Watch a session on a server."""
-        headers = bearer(make_token(role="admin"))
+    async def watching(self, side: Side, session_id: str, token: str | None = None) -> AsyncIterator[V3Client]:
+        """Watch a session on a server, with a token of an administrator by default."""
+        headers = bearer(token or make_token(role="admin"))
         url = self._servers[side].ws_url
         async with connect(url, subprotocols=[V3], additional_headers=headers, proxy=None) as socket:
             client = V3Client(socket)
@@ -143,9 +147,9 @@ class Installation:
 
 @pytest.fixture
 async def installation(shared_settings: Settings, tmp_path: Path) -> AsyncIterator[Installation]:
-    old = EarlierRelease(BEFORE_TENANTS, tmp_path / "old")
+    old, with_links = EarlierRelease(BEFORE_TENANTS, tmp_path / "old"), EarlierRelease(WITH_LINKS, tmp_path / "links")
     async with RedisPipe(shared_settings.redis_url, shared_settings.redis_timeout_s) as pipe:
-        made = Installation(shared_settings, old, pipe)
+        made = Installation(shared_settings, {"old": old, "with_links": with_links}, pipe)
         yield made
         await made.stop_all()
 
@@ -213,6 +217,31 @@ async def read_all(client: httpx.AsyncClient, sessions: list[str]) -> dict[str, 
         if path.startswith("/v1/participants"):
             assert all(each.pop("paused_ms") for each in answers[path])
     return answers
+
+
+async def share_links(installation: Installation, session_id: str) -> None:
+    """Make a link on one server, redeem it on the other, and revoke it on the first, which ends it on the other."""
+    sides: tuple[Side, Side] = ("new", "with_links")
+    for here, there in (sides, sides[::-1]):
+        maker, other = installation.clients[here], installation.clients[there]
+        made = (await post(maker, "/v1/links", {"session_id": session_id, "role": "controller"})).json()["data"]
+        token = (await post(other, "/v1/links/redeem", {"secret": made["secret"]})).json()["data"]["token"]
+        below = await other.post(
+            "/v1/links", json={"session_id": session_id, "role": "viewer", "max_uses": 1}, headers=bearer(token)
+        )
+        secret = below.json()["data"]["secret"]
+        viewer = (await post(maker, "/v1/links/redeem", {"secret": secret})).json()["data"]["token"]
+        path = f"/v1/sessions/{session_id}"
+        for client in (maker, other):
+            for each in (token, viewer):
+                assert (await client.get(path, headers=bearer(each))).status_code == 200
+        async with installation.watching(there, session_id, viewer) as watcher:
+            assert (await maker.delete(f"/v1/links/{made['link_id']}")).status_code == 204
+            await watcher.socket.wait_closed()
+            assert watcher.socket.close_code == 4501
+        for client in (maker, other):
+            for each in (token, viewer):
+                assert (await client.get(path, headers=bearer(each))).status_code == 401
 
 
 async def verify_audit(installation: Installation, sessions: list[str]) -> None:
@@ -302,5 +331,8 @@ async def test_two_releases_serve_and_roll_back_until_the_fence(installation: In
         return (await clients["new"].get("/v1/sessions", headers=other_tenant)).is_success
 
     await eventually(accepts_other_tenant, DEADLINE_S)
+    # A release that knows links serves beside this one.
+    await installation.start_server("with_links")
+    await share_links(installation, sessions[0])
     with psycopg.connect(settings.database_url) as connection:
         assert connection.execute("SELECT count(*) FROM sync_events").fetchone() == (0,)

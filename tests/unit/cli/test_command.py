@@ -18,6 +18,12 @@ def test_help_lists_every_command_with_its_whole_first_sentence() -> None:
     assert "..." not in text.partition("To try the product:")[2]
 
 
+def test_help_lists_no_earlier_names_of_commands() -> None:
+    text = CliRunner().invoke(main, ["keys", "--help"]).output
+    assert "\n  revoke " in text
+    assert "\n  delete " not in text
+
+
 def test_help_ends_with_the_table_of_exit_codes() -> None:
     table = CliRunner().invoke(main, ["--help"]).output.partition("Exit codes:\n")[2]
     assert [line.split()[0] for line in table.splitlines() if line[2:3].isdigit()] == [str(int(c)) for c in ExitCode]
@@ -46,7 +52,10 @@ def test_invalid_setting_is_reported_in_one_line(command: str, monkeypatch: pyte
     assert len(result.output.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["jobs run archive", "jobs run retention --after 1", "webhooks list"])
+@pytest.mark.parametrize(
+    "command",
+    ["jobs run archive", "jobs run retention --after 1", "webhooks list", "keys list", "links list", "console"],
+)
 def test_text_that_is_no_name_of_a_tenant_is_a_usage_error(command: str) -> None:
     result = CliRunner().invoke(main, [*command.split(), "--tenant", "A"])
     assert result.exit_code == ExitCode.USAGE
