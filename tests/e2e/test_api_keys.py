@@ -99,7 +99,7 @@ async def test_key_of_the_command_line_plays_a_session(
         new = await run("rotate", key_id)
         assert new.split("_")[1] == key_id
         assert (await client.get("/v1/me", headers=bearer(new))).json()["data"]["subject"] == key_id
-        assert await run("delete", key_id) == f"the key {key_id} has ended"
+        assert await run("revoke", key_id) == f"the key {key_id} is revoked"
 
         async def is_refused() -> bool:
             return (await client.get("/v1/me")).status_code == 401
