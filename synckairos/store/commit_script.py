@@ -258,7 +258,9 @@ class CommitScript:
 
     def _script_for(self, *commits: Commit) -> LuaScript:
         # A commit without versions stores only an idempotency record, which is no progress of time.
-        by_time = all(commit.by_time and commit.versions for commit in commits)
+        by_time = True
+        for commit in commits:
+            by_time = by_time and commit.by_time and bool(commit.versions)
         return self._script_by_time if by_time else self._script
 
     def _parse_outcome(self, commit: Commit, reply: list[Any]) -> CommitOutcome:
@@ -395,4 +397,4 @@ def _names_of_session(keys: Keys, session_name: str) -> tuple[str, CommitKeys, s
 
 
 def _changes_participants(commit: Commit) -> bool:
-    return any(new.message.event_type in _CHANGES_PARTICIPANTS for new in commit.versions)
+    return not _CHANGES_PARTICIPANTS.isdisjoint([new.message.event_type for new in commit.versions])

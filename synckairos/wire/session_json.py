@@ -134,6 +134,7 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         document["lag_compensation"] = True
         if state.lag_receipt is not None:
             document["lag_receipt"] = receipt_json(state.lag_receipt)
+    updated_at = render_instant(state.updated_at_ms)
     document |= {
         "max_cycles": rules.max_cycles,
         "clock": render_clock_system(rules.clock),
@@ -141,11 +142,13 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         "warnings_ms": rules.warnings_ms,
         "pauses": [_pause_json(pause) for pause in state.pauses],
         "deadline_at": _render_optional(deadline_at_ms(state)),
-        "cycle_started_at": _render_optional(state.anchor_ms),
+        "cycle_started_at": (
+            updated_at if state.anchor_ms == state.updated_at_ms else _render_optional(state.anchor_ms)
+        ),
         "session_started_at": _render_optional(state.started_at_ms),
         "session_completed_at": _render_optional(state.completed_at_ms),
         "created_at": render_instant(rules.created_at_ms),
-        "updated_at": render_instant(state.updated_at_ms),
+        "updated_at": updated_at,
         "metadata": state.metadata,
         "turn": {"used_ms": turn.used_ms, "cycles": turn.cycles, "warned_ms": turn.warned_ms},
     }
@@ -228,7 +231,7 @@ def participant_json(state: Session, participant: Participant, is_turn: bool) ->
         if participant.clock is not None:
             document["clock"] = render_clock_system(participant.clock)
         system = clock_system_for(state, participant)
-        is_free = is_turn and is_turn_free(state)
+        is_free = is_turn and state.rules.free_first_turn_ms is not None and is_turn_free(state)
         if is_free or participant.reading is not None or isinstance(system, SYSTEMS_WITH_DERIVED_READING):
             document["reading"] = _reading_json(state, system, participant.reading, is_turn)
         if is_free:
