@@ -265,7 +265,7 @@ def reads(history: HistoryReader, sessions: int) -> dict[str, Callable[[], Await
         "state_at": lambda: history.read_version_at_instant(session_id(), instant()),
         "events": lambda: history.read_events_page(session_id()),
         "sessions": lambda: history.read_sessions_page(),
-        "participant_sessions": lambda: history.read_participant_sessions_page(participant_id(), since_ms=first_ms),
+        "participant_sessions": lambda: history.participant_sessions.read_page(participant_id(), since_ms=first_ms),
         "participant_time": lambda: history.used_time.sum_by_bucket(
             TimeReportSpec(first_ms, first_ms + month_ms, first_ms + month_ms, participant_ids=(participant_id(),))
         ),

@@ -18,18 +18,17 @@ from synckairos.history.cold.reader import COLD_TIMEOUT_S, ArchiveDamaged, ColdR
 from synckairos.history.list_pages import build_trail_page, check_limit, position_parameters
 from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.history.page_size import MAX_PAGE_BYTES
+from synckairos.history.participant_session_reader import ParticipantSessionReader
 from synckairos.history.queries import REPORT_TIMEOUT_S, TIMEOUT_S, HistoryQueries
 from synckairos.history.records import (
     ArchiveRecord,
     AuditedVersion,
     ListedSession,
     Page,
-    ParticipantSession,
     TrailEvent,
 )
 from synckairos.history.row_values import (
     parse_archive_record,
-    parse_participant_session,
     parse_trail_event,
     postgres_instant,
     uuid_or_none,
@@ -40,7 +39,7 @@ from synckairos.limits.running_request import run_in_thread
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Row
 from synckairos.principal import DEFAULT_TENANT
-from synckairos.session_names import session_name, split_participant_name, split_session_name
+from synckairos.session_names import session_name, split_session_name
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.instants import datetime_to_ms
 from synckairos.wire.snapshot import SessionSnapshot
@@ -70,7 +69,7 @@ class HistoryReader:
     """Reader of the audit tables. If retention removed a session from Postgres, the session is read from cold storage.
 
     Sessions and participants are given by their names in their tenants (`session_names.py`). Results have the bare ids.
-    `cold_reader` reads archives, and `used_time` sums used time.
+    `cold_reader` reads archives, `used_time` sums used time, and `participant_sessions` reads sessions of participants.
     """
 
     def __init__(
@@ -80,6 +79,7 @@ class HistoryReader:
         self.cold_reader = ColdReader(cold_storage, cold_timeout_s)
         self._queries = HistoryQueries(pool)
         self.used_time = UsedTimeReader(self._queries)
+        self.participant_sessions = ParticipantSessionReader(self._queries)
 
     async def find_schema_state(self) -> SchemaState:
         """Return whether Postgres answers and has the migrations of this release. Never raises."""
@@ -318,83 +318,6 @@ class HistoryReader:
         )
         more = bool(rows) and rows[0][5] > len(found)
         return Page(found, render_cursor(found[-1].created_at_ms, found[-1].session_id) if more else None)
-
-    async def read_participant_sessions_page(
-        self, participant_id: str, *, since_ms: int, cursor: str | None = None, limit: int = 50
-    ) -> Page[ParticipantSession]:
-        """Return a page of a participant's sessions with `began_at_ms >= since_ms`, the largest `began_at_ms` first.
-
-        `cursor` is the `next_cursor` of the previous page; None for the first page. `limit` is the maximum number of
-        sessions, from 1 to 200. See `ParticipantSession` for `began_at_ms`.
-
-        Raises: ValidationFailed if the cursor or the limit is invalid.
-        """
-        tenant, bare_participant_id = split_participant_name(participant_id)
-        rows = await self._queries.run(
-            tenant,
-            "participant_sessions",
-            {
-                **position_parameters(cursor),
-                "participant_id": uuid_or_none(bare_participant_id),
-                "session_ids": None,
-                "since": postgres_instant(since_ms),
-                "limit": check_limit(limit) + 1,
-            },
-        )
-        found = tuple(parse_participant_session(row) for row in rows[:limit])
-        return Page(found, render_cursor(*found[-1].sort_key) if len(rows) > limit else None)
-
-    async def read_participant_sessions_by_id(
-        self, participant_id: str, session_ids: Sequence[str]
-    ) -> dict[str, ParticipantSession]:
-        """Return the values of a participant's sessions by session id, for the sessions `session_ids`.
-
-        The result lacks deleted sessions, sessions that Postgres does not have, and sessions that the participant never
-        joined.
-        """
-        tenant, bare_participant_id = split_participant_name(participant_id)
-        rows = await self._queries.run(
-            tenant,
-            "participant_sessions",
-            {
-                **position_parameters(None),
-                "participant_id": uuid_or_none(bare_participant_id),
-                "session_ids": [UUID(each) for each in session_ids],
-                "since": "-infinity",
-                "limit": None,
-            },
-        )
-        return {row[0]: parse_participant_session(row) for row in rows}
-
-    async def list_participant_session_starts(
-        self, participant_id: str, *, since_ms: int, limit: int
-    ) -> list[tuple[int, str]]:
-        """Return pairs of `began_at_ms` and session id of a participant's sessions with `began_at_ms >= since_ms`.
-
-        Return at most `limit` pairs, the largest `began_at_ms` first. Deleted sessions are excluded.
-        """
-        tenant, bare_participant_id = split_participant_name(participant_id)
-        values = {
-            "participant_id": uuid_or_none(bare_participant_id),
-            "since": postgres_instant(since_ms),
-            "limit": limit,
-        }
-        return [
-            (datetime_to_ms(began_at), session_id)
-            for session_id, began_at in await self._queries.run(tenant, "participant_session_starts", values)
-        ]
-
-    async def find_participant_session_starts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
-        """Return `began_at_ms` by session id, for those of `session_ids` that Postgres lists for the participant."""
-        tenant, bare_participant_id = split_participant_name(participant_id)
-        values = {
-            "participant_id": uuid_or_none(bare_participant_id),
-            "session_ids": [UUID(each) for each in session_ids],
-        }
-        return {
-            session_id: datetime_to_ms(began_at)
-            for session_id, began_at in await self._queries.run(tenant, "known_session_starts", values)
-        }
 
     async def now_ms(self) -> int:
         """Return the present instant by the clock of Postgres, ms since the Unix epoch.

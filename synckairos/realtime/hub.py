@@ -5,7 +5,6 @@ one read function for sessions.
 """
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -15,7 +14,9 @@ from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.principal import Principal, Role
 from synckairos.realtime.connection_counts import ConnectionCounts
 from synckairos.realtime.presence import PresenceTracker
+from synckairos.realtime.rights_after_update import RightsAfterUpdate
 from synckairos.realtime.session_update import SessionUpdate
+from synckairos.realtime.shutdown import close_in_batches
 from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimeLimits
 from synckairos.realtime.watched_session import WatchedSession
 from synckairos.realtime.watcher_interface import Subscription, Watcher
@@ -28,12 +29,6 @@ from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.metrics import WATCHED_SESSIONS, WEBSOCKET_CONNECTIONS, WEBSOCKET_CONNECTIONS_LIMIT
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.snapshot import SessionSnapshot
-
-DRAIN_BATCH = 100
-"""Number of connections that a draining instance closes together."""
-
-DRAIN_A_SECOND = 2_500
-"""Connections per second that a draining instance closes. The limit protects the other instances from reconnects."""
 
 logger = log.get_logger(__name__)
 
@@ -91,6 +86,7 @@ class Hub:
         WEBSOCKET_CONNECTIONS_LIMIT.set(max_connections)
         self._sessions: dict[str, WatchedSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._rights = RightsAfterUpdate(self.spawn_request_task, self.activate_subscription)
 
     def would_exceed_limit(self, address: str) -> bool:
         """Return whether a further connection from this IP address would exceed a connection limit."""
@@ -354,7 +350,7 @@ class Hub:
         for event in session.change_events:
             event.set()
         if update.may_change_labels:
-            subscriptions = self._end_without_right(subscriptions, update)
+            subscriptions = self._rights.end_without_right(subscriptions, update)
         # Hot path: the loop runs for each watcher. All work that is the same for all watchers is outside of the loop.
         for subscription in subscriptions:
             notified = subscription.notified
@@ -366,48 +362,6 @@ class Hub:
         if recorder is not None and subscriptions:
             versions = (tracing.VersionId(bare_id(session_name), epoch, version),)
             recorder.record_stages("fan_out", versions, began_ns, **{"synckairos.watchers": len(subscriptions)})
-
-    def _end_without_right(
-        self, subscriptions: tuple[Subscription, ...], update: SessionUpdate
-    ) -> tuple[Subscription, ...]:
-        """End the subscriptions whose client loses its role by the labels of an update. Return all others."""
-        kept = []
-        for subscription in subscriptions:
-            try:
-                role = update.role_of(subscription.watcher.principal)
-            except StoreUnavailable:
-                self._check_rights_later(subscription, update)
-                continue
-            if role is None:
-                subscription.watcher.end_without_right(subscription)
-            else:
-                subscription.limit_rows(update)
-                kept.append(subscription)
-        return tuple(kept)
-
-    def _check_rights_later(self, subscription: Subscription, update: SessionUpdate) -> None:
-        """Keep the updates of a subscription back until the member rows that decide about it were read."""
-        is_active = subscription.backlog is None
-        subscription.backlog = [*(subscription.backlog or ()), update]
-        self.spawn_request_task(self._check_rights(subscription, is_active))
-
-    async def _check_rights(self, subscription: Subscription, is_active: bool) -> None:
-        watcher = subscription.watcher
-        if watcher.principal.members is not None:
-            await watcher.principal.members.load()
-        if watcher.subscriptions.get(subscription.session_id) is not subscription or not subscription.backlog:
-            return
-        newest = subscription.backlog[-1]
-        try:
-            role = newest.role_of(watcher.principal)
-        except StoreUnavailable:
-            watcher.end_undecided(subscription)
-            return
-        if role is None:
-            watcher.end_without_right(subscription)
-        elif is_active:
-            subscription.limit_rows(newest)
-            self.activate_subscription(subscription, subscription.notified)
 
     # -- health and shutdown ------------------------------------------------------------------------------------------
 
@@ -437,18 +391,7 @@ class Hub:
         for session in self._sessions.values():
             for event in session.change_events:
                 event.set()
-        leaving = list(self.connections)
-        random.shuffle(leaving)
-        spread_s = min(within_s / 2, len(leaving) / DRAIN_A_SECOND)
-        for connection in leaving:
-            connection.announce_shutdown(spread_s)
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=within_s / 2)
-        for at in range(0, len(leaving), DRAIN_BATCH):
-            if at:
-                await asyncio.sleep(spread_s * DRAIN_BATCH / len(leaving))
-            for connection in leaving[at : at + DRAIN_BATCH]:
-                connection.close_for_shutdown()
+        await close_in_batches(self.connections, self._tasks, within_s)
         await self.presence.withdraw_counts()
 
     def close_connections_at_once(self) -> None:

@@ -97,7 +97,9 @@ class ParticipantSessionCache:
         except StoreUnavailable:
             return  # Redis accepts no writes. If it does not answer either, the next read raises.
         since_ms, limit = now_ms - SPAN_MS, self._store.max_sessions
-        keys = await self._history.list_participant_session_starts(participant_name, since_ms=since_ms, limit=limit + 1)
+        keys = await self._history.participant_sessions.list_starts(
+            participant_name, since_ms=since_ms, limit=limit + 1
+        )
         if len(keys) > limit:
             since_ms = keys[-1][0] + 1
             keys = [key for key in keys if key[0] >= since_ms]
@@ -151,7 +153,7 @@ class ParticipantSessionCache:
         found: dict[str, ParticipantSession] = {}
         for first in range(0, len(session_ids), MAX_PAGE_ITEMS):
             ids = session_ids[first : first + MAX_PAGE_ITEMS]
-            found |= await self._history.read_participant_sessions_by_id(participant_name, ids)
+            found |= await self._history.participant_sessions.read_by_id(participant_name, ids)
         filled = {
             session_id: (build_summary(session), render_participant_part(session.time_used_ms, session.cycle_count))
             for session_id, session in found.items()

@@ -112,7 +112,7 @@ class ListItemBuilder:
 
     async def _read_again(self, session: ParticipantSession, participant_name: str) -> ParticipantSession:
         try:
-            found = await self._history.read_participant_sessions_by_id(participant_name, [session.session_id])
+            found = await self._history.participant_sessions.read_by_id(participant_name, [session.session_id])
         except StoreUnavailable:
             return session  # the later versions are in the outbox, but among the entries that reads do not cover
         return found.get(session.session_id, session)

@@ -257,7 +257,7 @@ class ParticipantSessions:
         begins = await self._cache.load_cached_start_times(participant_name, sources.in_outbox)
         if sources.page_range.since_ms < sources.recent.complete_since_ms and sources.is_postgres_reachable:
             unknown = [each for each in sources.in_outbox if each not in begins]
-            begins |= await self._history.find_participant_session_starts(participant_name, unknown)
+            begins |= await self._history.participant_sessions.find_starts(participant_name, unknown)
         return begins
 
     async def _load_older(
@@ -284,7 +284,7 @@ class ParticipantSessions:
         cursor = render_cursor(*query.before)
 
         async def run_query() -> bytes:
-            page = await self._history.read_participant_sessions_page(
+            page = await self._history.participant_sessions.read_page(
                 participant_name, since_ms=hour_ms, cursor=cursor, limit=query.limit
             )
             return orjson.dumps([page.next_cursor, [_to_dict(session) for session in page.items]])
@@ -300,7 +300,7 @@ class ParticipantSessions:
         self, participant_name: str, days: int, cursor: str | None, limit: int
     ) -> ParticipantSessionPage:
         now_ms = await self._history.now_ms()
-        page = await self._history.read_participant_sessions_page(
+        page = await self._history.participant_sessions.read_page(
             participant_name, since_ms=now_ms - days * DAY_MS, cursor=cursor, limit=limit
         )
         items = tuple(build_item_from_postgres(session, now_ms) for session in page.items)

@@ -33,7 +33,7 @@ CALLS: list[Callable[[HistoryReader], Awaitable[object]]] = [
     lambda history: history.read_version_at_instant(SESSION, 0),
     lambda history: history.read_events_page(SESSION),
     lambda history: history.read_sessions_page(),
-    lambda history: history.read_participant_sessions_page(SESSION, since_ms=0),
+    lambda history: history.participant_sessions.read_page(SESSION, since_ms=0),
 ]
 
 

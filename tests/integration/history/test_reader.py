@@ -174,7 +174,7 @@ async def test_participant_sessions_are_listed_newest_first_with_their_values(au
     await audit.drain()
     now_ms = T0 + 2 * DAY_MS
 
-    page = await audit.history.read_participant_sessions_page(BOB, since_ms=now_ms - 30 * DAY_MS)
+    page = await audit.history.participant_sessions.read_page(BOB, since_ms=now_ms - 30 * DAY_MS)
     assert [item.session_id for item in page.items] == [paused.session_id, life.session_id]
     assert (page.items[0].paused_ms, page.items[0].at_ms) == (0, T0 + DAY_MS + 1001), "the pause has not ended"
     item = page.items[1]
@@ -183,8 +183,8 @@ async def test_participant_sessions_are_listed_newest_first_with_their_values(au
     assert (item.started_at_ms, item.completed_at_ms) == (T0 + 1, T0 + 1 + 11 * 60_000)
     assert item.metadata == b'{"project":"x"}'
 
-    first = await audit.history.read_participant_sessions_page(BOB, since_ms=0, limit=2)
-    rest = await audit.history.read_participant_sessions_page(BOB, since_ms=0, cursor=first.next_cursor)
+    first = await audit.history.participant_sessions.read_page(BOB, since_ms=0, limit=2)
+    rest = await audit.history.participant_sessions.read_page(BOB, since_ms=0, cursor=first.next_cursor)
     assert [item.session_id for item in rest.items] == [old.session_id]
     assert rest.next_cursor is None
 
@@ -196,7 +196,7 @@ async def test_a_removed_participant_keeps_the_session_and_its_time(audit: Audit
     await audit.committer.apply(life, RemoveParticipant(ALICE), T0 + 8000)
     await audit.committer.apply(life, Complete(), T0 + 9000)
     await audit.drain()
-    (item,) = (await audit.history.read_participant_sessions_page(ALICE, since_ms=0)).items
+    (item,) = (await audit.history.participant_sessions.read_page(ALICE, since_ms=0)).items
     assert item.time_used_ms == 7000
     (slot,) = await sum_times(audit, ALICE, from_ms=0, to_ms=T0 + DAY_MS, now_ms=T0 + DAY_MS)
     assert slot.time_used_ms == 7000
