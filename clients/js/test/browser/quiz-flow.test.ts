@@ -1,27 +1,16 @@
 // A quiz with four phones, a wall and a host who ends a question early, shows the answer and goes on, all by links. The
 // pictures of the guide docs/guides/quiz.md are made here: SYNCKAIROS_WRITE_IMAGES=1 npx vitest run test/browser/quiz-flow.test.ts
-import { readFileSync, writeFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import type { Page } from "playwright-core";
 import { expect, inject, test } from "vitest";
 import { connectTo } from "../helpers.js";
 import { signToken } from "../tokens.js";
 import { expectAccessible, useChromium } from "./chromium.js";
+import { takePicture } from "./pictures.js";
 
-const IMAGES = fileURLToPath(new URL("../../../../docs/images/", import.meta.url));
 const NAMES = ["Ada", "Ben", "Chloé", "Dai"];
 const idOf = (at: number) => `0198c0de-0000-7000-8000-00000000000${at + 1}`;
 
 const open = useChromium();
-
-/** Take a picture. Compare its size with that of the guide, or write the picture of the guide. */
-async function picture(page: Page, name: string): Promise<void> {
-  const taken = await page.screenshot({ animations: "disabled" });
-  const path = `${IMAGES}${name}.png`;
-  if (process.env.SYNCKAIROS_WRITE_IMAGES) writeFileSync(path, taken);
-  // Width and height are the bytes 16 to 24 of a PNG file. The digits of the clocks differ in each run.
-  expect(readFileSync(path).subarray(16, 24)).toEqual(taken.subarray(16, 24));
-}
 
 test("a host runs a quiz with four phones", async () => {
   const server = inject("authUrl");
@@ -63,8 +52,8 @@ test("a host runs a quiz with four phones", async () => {
   await onPhone(0, "Done. Wait for the others").waitFor();
   await onPhone(2, "Done").click();
   await host.getByRole("button", { name: "Done: Chloé" }).waitFor();
-  await picture(host, "quiz-host");
-  await picture(phones[1] as Page, "quiz-phone");
+  await takePicture(host, "quiz-host");
+  await takePicture(phones[1] as Page, "quiz-phone");
   await press("End item");
   await onPhone(1, "Wait for the next").waitFor();
 
@@ -73,7 +62,7 @@ test("a host runs a quiz with four phones", async () => {
   await host.getByLabel("Text").fill("It is Lima");
   await press("Announce");
   for (const page of [wall, ...phones]) await page.getByRole("alert").getByText("It is Lima").waitFor();
-  await picture(wall, "quiz-wall");
+  await takePicture(wall, "quiz-wall");
   await expectAccessible(wall);
 
   // The second question ends when all have answered, and the quiz with it.

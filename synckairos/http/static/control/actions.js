@@ -82,7 +82,8 @@ export function participantActions(session, participant) {
     if (isDone) add("reopen", "Continue with 1 min more", "reopen", { ...own, delta_ms: MINUTE_MS }, true);
   } else if (!session.plan && hasTurns(session)) {
     const isPossible = session.status === "running" && !participant.is_active;
-    add("turn", "Give the turn", "switch", { next_participant_id: id }, isPossible, { needsTurn: true });
+    const label = session.extend_on_switch_ms === undefined ? "Give the turn" : "Bid";
+    add("turn", label, "switch", { next_participant_id: id }, isPossible, { needsTurn: true });
   }
   if (session.close_when_all_done) {
     const isDone = participant.done_turn === session.turn_number;

@@ -49,5 +49,6 @@ function layoutOf(session) {
 
 function rowsOf(count) {
   if (count <= 2) return "two";
-  return count <= 6 ? "few" : "many";
+  if (count <= 4) return "few";
+  return count <= 6 ? "six" : "many";
 }
