@@ -121,12 +121,15 @@ class CredentialNotFound(SyncKairosError):
 
 
 class TooManyCredentials(SyncKairosError):
-    """The tenant already has `limit` valid credentials of this kind, the maximum. The new one was refused."""
+    """The maximum `limit` of valid credentials of this kind is reached. The new one was refused.
+
+    The maximum is that of the tenant, or of `of`, such as "one caller".
+    """
 
     code = "TOO_MANY_CREDENTIALS"
     status = 409
 
-    def __init__(self, kind: str, limit: int) -> None:
-        super().__init__(f"At most {limit:,} valid credentials of the kind {kind} are allowed; delete one first")
+    def __init__(self, kind: str, limit: int, of: str = "the tenant") -> None:
+        super().__init__(f"At most {limit:,} valid credentials of the kind {kind} are allowed for {of}; revoke one")
         self.kind = kind
         self.limit = limit

@@ -41,6 +41,12 @@ STALE_AFTER_S = 5.0
 LEEWAY_MS = 60_000
 """Milliseconds for which a revocation is kept after all credentials that it selects have expired."""
 
+RESERVE = 1
+"""Reserve of revocations by callers without the role `admin`: they leave half of their tenant's places to admins."""
+
+RESERVE_OF_SIGN_OUTS = 3
+"""Reserve of revocations of session tokens by their bearers, who are many: they leave three quarters of the places."""
+
 DISCONNECTION_MS = 60_000
 """Milliseconds for which a disconnection is kept, so that instances that missed its message still execute it."""
 
@@ -148,7 +154,7 @@ class ControlChannel:
         See `Revocation` for the selectors. `issued_before_ms` None means now. The revocation has an effect after
         `margin_s` seconds.
 
-        Raises: the errors of `append`, where a principal without the role `admin` leaves the reserve.
+        Raises: the errors of `append`. A principal without the role `admin` leaves a reserve.
         """
         now_ms = await self._store.now_ms()
         before_ms = now_ms if issued_before_ms is None else issued_before_ms
@@ -167,7 +173,8 @@ class ControlChannel:
             credential=credential,
             is_for_all=is_for_all,
         )
-        await self.append(revocation, keeps_reserve=principal.role != "admin")
+        reserve = 0 if principal.role == "admin" else RESERVE if token_id is None else RESERVE_OF_SIGN_OUTS
+        await self.append(revocation, reserve=reserve)
         return revocation
 
     async def revoke_credentials(self, principal: Principal, credential_ids: Sequence[str]) -> None:
@@ -179,7 +186,7 @@ class ControlChannel:
             return
         made = await self.revoke(principal, credential=credential_ids[0])
         below = [made.below(each) for each in credential_ids[1:]]
-        await self.append(*below, keeps_reserve=principal.role != "admin")
+        await self.append(*below, reserve=0 if principal.role == "admin" else RESERVE)
 
     async def revoke_as_requested(self, principal: Principal, body: CreateRevocation) -> Revocation:
         """Revoke the credentials that a request body selects. Raises: the errors of `revoke`."""
@@ -214,15 +221,14 @@ class ControlChannel:
         """Return the time of Redis in ms since the Unix epoch. One round trip. Raises: StoreUnavailable."""
         return await self._store.now_ms()
 
-    async def append(self, *entries: EffectiveEntry, keeps_reserve: bool = False) -> None:
+    async def append(self, *entries: EffectiveEntry, reserve: int = 0) -> None:
         """Add entries of one tenant to the channel, which announces them to all instances.
 
         An entry that exists already is kept.
 
         A tenant can have as many entries as the channel has places left, so that one tenant gets at most half of the
-        channel, and others always get a part. With `keeps_reserve=True` it can have a third of the places that are
-        left, so that many ends of links and session tokens by their bearers leave places for administrators. Changes of
-        tenants by operators have only the maximum of the channel.
+        channel, and others always get a part. `reserve` says how many parts of the tenant's places these entries leave
+        for one that they get. Changes of tenants by operators have only the maximum of the channel.
 
         Raises: StoreUnavailable. TooManyRevocations if a maximum is reached.
         """
@@ -230,9 +236,10 @@ class ControlChannel:
         counts = Counter(each.tenant for each in new.values() if not isinstance(each, TenantChange))
         places_left = control_store.MAX_ENTRIES - len(self._entries) - len(new) + 1
         for tenant, count in counts.items():
-            if (self._tenant_entries[tenant] + count - 1) * (3 if keeps_reserve else 1) >= places_left:
+            if (self._tenant_entries[tenant] + count - 1) * (2 * reserve + 1) >= places_left:
                 raise TooManyRevocations
-        if entries and not await self._store.append([each.render() for each in entries], keeps_reserve=keeps_reserve):
+        texts = [each.render() for each in entries]
+        if texts and not await self._store.append(texts, keeps_reserve=reserve > 0):
             raise TooManyRevocations
         # The caller's next request can arrive before the message, on this instance.
         for text in new:

@@ -99,7 +99,7 @@ class CredentialTable:
             await _fetch(transaction, "delete_ended", values)
             ((count,),) = await _fetch(transaction, "count", values)
             if count >= limit:
-                raise TooManyCredentials(new.kind, limit)
+                raise TooManyCredentials(new.kind, limit, "one API key" if new.kind == "session" else "the tenant")
             max_uses = await _check_creator(transaction, new, values)
             (row,) = await _fetch(
                 transaction,
@@ -318,11 +318,11 @@ async def _check_creator(transaction: Transaction, new: NewCredential, values: M
     rows = await _fetch(transaction, "count_links_of_creator", {**values, "created_by": new.created_by})
     of_creator, below, uses_left = rows[0]
     if of_creator >= new.max_of_creator:
-        raise TooManyCredentials("link by one caller", new.max_of_creator)
+        raise TooManyCredentials("link", new.max_of_creator, "one caller")
     if uses_left is None:
         return new.max_uses  # the creator is no link
     if below >= MAX_LINKS_BELOW_LINK:
-        raise TooManyCredentials("link below another link", MAX_LINKS_BELOW_LINK)
+        raise TooManyCredentials("link", MAX_LINKS_BELOW_LINK, "the bearers of one link")
     if new.max_uses > uses_left and (uses_left < 1 or not new.has_default_max_uses):
         raise ValidationFailed.at_path("max_uses", f"should be at most {uses_left}, the uses left of your own link")
     return min(new.max_uses, int(uses_left))

@@ -1,5 +1,7 @@
 """The control channel on real stores: instances that learn each revocation, also after lost messages and data loss."""
 
+from contextlib import nullcontext
+
 import psycopg
 import pytest
 
@@ -163,21 +165,31 @@ async def test_full_channel_refuses_a_revocation(settings: Settings, monkeypatch
 async def test_tenant_gets_half_of_the_channel_and_leaves_places_to_others_and_to_operators(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 12 places, bearers of a tenant get a quarter, its administrators half, and others half of the rest."""
-    monkeypatch.setattr(control_store, "MAX_ENTRIES", 12)
+    """Of 16 places, sign-outs of a tenant get 2, its controllers 4, its admins 8. Others get half of the rest."""
+    monkeypatch.setattr(control_store, "MAX_ENTRIES", 16)
     other = make_principal("admin", "root", tenant="other")
     async with open_node(settings) as here:
-        for principal, places in ((holder("t0"), 3), (ADMIN, 3), (other, 3)):
-            for at in range(places):
-                await here.channel.revoke(principal, token_id=f"{principal.tenant}{places}{at}")
-            with pytest.raises(TooManyRevocations):
-                await here.channel.revoke(principal, token_id="late")
+        for principal, is_sign_out, places in (
+            (holder("t0"), True, 2),
+            (holder("t0"), False, 2),
+            (ADMIN, True, 4),
+            (other, True, 4),
+        ):
+            for at in range(places + 1):
+                name = f"{principal.tenant}-{places}-{at}"
+                token_id, credential = (name, None) if is_sign_out else (None, name)
+                with pytest.raises(TooManyRevocations) if at == places else nullcontext():
+                    await here.channel.revoke(principal, token_id=token_id, credential=credential)
         change = TenantChange(tenant="default", revision=1, is_open=False, at_ms=0, until_ms=FOREVER_MS)
         await here.channel.append(change)
-        two = [Disconnection(entry_id=each, tenant="new", at_ms=0, until_ms=FOREVER_MS, subject="x") for each in "ab"]
+        await here.channel.append(change)  # the same entry again
+        three = [
+            Disconnection(entry_id=each, tenant="new", at_ms=0, until_ms=FOREVER_MS, subject="x") for each in "abc"
+        ]
         with pytest.raises(TooManyRevocations):
-            await here.channel.append(*two)
-        assert not here.knows("late")
+            await here.channel.append(*three)
+        assert [here.knows(f"other-4-{at}") for at in (3, 4)] == [False, False]  # of another tenant
+        assert [here.knows(f"default-4-{at}") for at in (3, 4)] == [True, False]
 
 
 async def until_stored(node: Node, part: bytes) -> None:
