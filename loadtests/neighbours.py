@@ -48,11 +48,17 @@ LIMITS = (
 )
 """Limits of the other tenant."""
 
+SETTLE_S = 2
+"""Seconds until the budgets of the other tenant are used up, after it has all its connections."""
+
 
 @asynccontextmanager
-async def noise(server: Process, kinds: Sequence[str], answers: dict[str, int]) -> AsyncIterator[int]:
+async def noise(
+    server: Process, players: list[RestPlayer | SocketPlayer], kinds: Sequence[str], answers: dict[str, int]
+) -> AsyncIterator[int]:
     """Run the other tenant during the block, with these kinds of work. Yield the id of its process.
 
+    The players switch until the other tenant has its connections, because shares bind only beside active tenants.
     Fill `answers` with the number of its answers by status.
     """
     process = await asyncio.create_subprocess_exec(
@@ -65,8 +71,11 @@ async def noise(server: Process, kinds: Sequence[str], answers: dict[str, int]) 
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        assert await process.stdout.readline() == b"ready\n"
-        await asyncio.sleep(2)  # until the sockets are open and the budgets are used up
+        ready = asyncio.create_task(process.stdout.readline())
+        while not ready.done():
+            await measure(players, 1, Presses())
+        assert await ready == b"ready\n"
+        await measure(players, SETTLE_S, Presses())
         yield process.pid
         process.stdin.close()
         for status, count in orjson.loads(await process.stdout.readline()).items():
@@ -98,7 +107,7 @@ async def measure_neighbours(
         use.begin_phase()
         await measure(players, options.seconds, quiet)
         use.end_phase(0)
-        async with noise(server, kinds, answers) as noise_pid:
+        async with noise(server, players, kinds, answers) as noise_pid:
             use.begin_phase()
             noise_began_s = processor_s(noise_pid)
             await measure(players, options.seconds, loud)

@@ -1,7 +1,7 @@
 """A tenant that is at all its limits, for the load test `neighbours`. The process acts as many subjects of the tenant.
 
-`python -m loadtests.noisy_tenant HTTP_URL WS_URL KIND…` prints `ready` and sends work of these kinds until the end of
-its standard input. Then it prints the number of answers by status as JSON.
+`python -m loadtests.noisy_tenant HTTP_URL WS_URL KIND…` sends work of these kinds until the end of its standard input.
+It prints `ready` when each of its connections has an answer, and at the end the number of answers by status as JSON.
 """
 
 import asyncio
@@ -30,6 +30,9 @@ SUBJECTS = 50
 SOCKETS = 400
 """Number of sockets that the tenant tries to open."""
 
+READY_S = 60
+"""Seconds in which each connection must have an answer."""
+
 KINDS = ("presses", "creations", "lists", "reports", "simulations", "outbox", "sockets")
 """The kinds of work. `outbox` is large changes of metadata, which fill the outbox."""
 
@@ -53,6 +56,10 @@ class NoisyTenant:
     def __init__(self, http_url: str, ws_url: str) -> None:
         self._http_url, self._ws_url = http_url, ws_url
         self.answers: Counter[str] = Counter()
+        self._unanswered: set[asyncio.Task[Any] | None] = set()
+        """The tasks without an answer."""
+        self.is_answered = asyncio.Event()
+        """Set when each connection has an answer."""
 
     async def run(self, kinds: Collection[str]) -> None:
         """Send work of these kinds of `KINDS`, without a pause after an answer, until cancelled."""
@@ -68,9 +75,9 @@ class NoisyTenant:
             for number in range(SUBJECTS):
                 for kind, request in requests.items():
                     if kind in kinds:
-                        tasks.create_task(self._repeat(request, number))
+                        self._unanswered.add(tasks.create_task(self._repeat(request, number)))
             for number in range(SOCKETS if "sockets" in kinds else 0):
-                tasks.create_task(self._keep_socket(number))
+                self._unanswered.add(tasks.create_task(self._keep_socket(number)))
 
     async def _repeat(self, kind: Callable[[HttpConnection], Awaitable[Any]], number: int) -> None:
         while True:
@@ -86,10 +93,16 @@ class NoisyTenant:
 
     async def _count(self, answer: Awaitable[tuple[int, bytes]]) -> tuple[int, bytes]:
         status, body = await answer
-        self.answers[str(status)] += 1
+        self._note_answer(str(status))
         if status == 429:
             await asyncio.sleep(0.05)  # an honest client waits longer; the server must bear this one
         return status, body
+
+    def _note_answer(self, status: str) -> None:
+        self.answers[status] += 1
+        self._unanswered.discard(asyncio.current_task())
+        if not self._unanswered:
+            self.is_answered.set()
 
     async def _press(self, connection: HttpConnection) -> None:
         status, body = await self._count(connection.post("/v1/sessions", orjson.dumps(small_session())))
@@ -124,19 +137,20 @@ class NoisyTenant:
     async def _keep_socket(self, number: int) -> None:
         headers = {"Authorization": f"Bearer {token_of(number % SUBJECTS)}"}
         while True:
-            with suppress(WebSocketException, OSError):
+            try:
                 async with connect(self._ws_url, subprotocols=[V3], additional_headers=headers) as socket:
                     await self._ping(socket)
+            except ConnectionClosed as end:
+                self._note_answer(f"close {end.rcvd.code if end.rcvd else None}")
+            except (WebSocketException, OSError):
+                self._note_answer("no handshake")
             await asyncio.sleep(1)
 
     async def _ping(self, socket: ClientConnection) -> None:
         while True:
             await socket.send('{"type":"PING","t0":0}')
-            try:
-                await socket.recv()
-            except ConnectionClosed:
-                self.answers[f"close {socket.close_code}"] += 1
-                raise
+            await socket.recv()
+            self._note_answer("message")
             await asyncio.sleep(0.1)
 
 
@@ -148,6 +162,8 @@ def token_of(number: int) -> str:
 async def run(http_url: str, ws_url: str, *kinds: str) -> None:
     noisy = NoisyTenant(http_url, ws_url)
     task = asyncio.create_task(noisy.run(kinds))
+    async with asyncio.timeout(READY_S):
+        await noisy.is_answered.wait()
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     task.cancel()

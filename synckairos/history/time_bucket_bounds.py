@@ -1,7 +1,9 @@
 """Calculation of the buckets of a time report: consecutive local days, weeks or months, or one bucket for the range."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from synckairos.history.records import Bucket, WeekStart
@@ -35,16 +37,31 @@ def build_time_buckets(
     """
     if bucket == "session":
         return TimeBuckets(("",), (from_ms, until_ms))
-    day = _first_day(bucket, local_day(ms_to_datetime(from_ms), zone), week_start)
+    first_day = _first_day(bucket, local_day(ms_to_datetime(from_ms), zone), week_start)
+    # `until_ms` can be in an hour that clocks repeat over midnight. Its local date is then that of the old day.
+    last_day = local_day(ms_to_datetime(until_ms), zone) + timedelta(days=1)
+    every = _every_bucket(bucket, first_day, last_day, zone, week_start)
+    # So can `from_ms`. Its local date is then that of the old day, but the new day has begun.
+    begin = 1 if every.bounds_ms[1] <= from_ms else 0
+    end = bisect_left(every.bounds_ms, until_ms)
+    return TimeBuckets(every.names[begin:end], every.bounds_ms[begin : end + 1])
+
+
+@lru_cache(maxsize=64)
+def _every_bucket(
+    bucket: Bucket, first_day: date, last_day: date, zone: ZoneInfo, week_start: WeekStart
+) -> TimeBuckets:
+    """Return the buckets that begin between two local days, both included. `first_day` must begin a bucket.
+
+    The result is kept, because most reports have the same days, and the days of a year take a millisecond.
+    """
     names: list[str] = []
     bounds_ms: list[int] = []
-    start_ms = day_start_ms(day, zone)
-    while start_ms < until_ms:
+    day, start_ms = first_day, day_start_ms(first_day, zone)
+    while day <= last_day:
         following = _following(bucket, day)
         end_ms = day_start_ms(following, zone)
-        # Skip a day that does not exist in the time zone's calendar. Also skip the first day if `from_ms` is in an hour
-        # that clocks repeat over midnight. The local date of `from_ms` is then the old day, but the new day has begun.
-        if max(start_ms, from_ms) < end_ms:
+        if start_ms < end_ms:  # else the day does not exist in the time zone's calendar
             names.append(_name(bucket, day, week_start))
             bounds_ms.append(start_ms)
         day, start_ms = following, end_ms

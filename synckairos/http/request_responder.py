@@ -114,7 +114,9 @@ class RequestResponder:
         return response
 
     async def _call_press(self, request: RestRequest, handler: Handler) -> RestResponse:
-        """Call the handler of a press without a wait, except a press of a large session, see `LargePresses`.
+        """Call the handler of a press. Presses of large sessions wait, see `LargePresses`.
+
+        Other presses wait only if the presses of their tenant use its whole share beside other tenants.
 
         Raises: RateLimitExceeded if the wait takes too long; the handler was not called then. TooManyConnections if the
             client has too many downloads. And all exceptions of the handler.
@@ -126,6 +128,8 @@ class RequestResponder:
                 client = request.principal.limited_client_id
                 response = await self._processor_time.run_large_press(client, name, lambda: handler(request))
                 return await self._count_download(client, response)
+        if self._processor_time.charge_press(request.principal.limited_client_id):
+            await self._processor_time.wait_for_press(request.principal.limited_client_id)
         self._presses.begin_press()
         try:
             response = await handler(request)

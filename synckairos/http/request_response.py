@@ -1,6 +1,6 @@
 """Request and response classes of the REST routes: headers, path parameters, query string, and bounded JSON bodies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -202,13 +202,15 @@ class RestRequest:
         *media_types: str,
         prepare: Callable[[Any], Any] = lambda value: value,
         max_bytes: int = MAX_BODY_BYTES,
+        wait_for_turn: Callable[[], Awaitable[None]] | None = None,
     ) -> Model:
         """Read the JSON body and return it as an instance of `model`. An empty body is read as an empty object.
 
         `prepare` gets the JSON values of the body, and returns the values to read. It can raise ValidationFailed. The
         fingerprint is that of the values before `prepare`.
 
-        `max_bytes` is the maximum size of the body.
+        `max_bytes` is the maximum size of the body. `wait_for_turn` is awaited when the body has arrived, before it is
+        parsed.
 
         `media_types` are the accepted values of `Content-Type`; the default is `application/json`. Routes of v2
         commands accept JSON with every `Content-Type`. If the type is not JSON and the body is not a JSON object, these
@@ -234,9 +236,13 @@ class RestRequest:
         accepts_others = issubclass(model, V2CommandBody)
         is_declared = not raw or self._is_declared_as(media_types or ("application/json",), accepts_others)
         if len(raw) <= LARGE_BODY_BYTES:
+            if wait_for_turn is not None:
+                await wait_for_turn()
             return self._parse(raw, model, is_declared, prepare)
         if not self.is_press:
             await self._rate_limits.count(self.meter)
+        if wait_for_turn is not None:
+            await wait_for_turn()
         client = self.principal.limited_client_id
         try:
             parsed = await self._work.parse_queue.run(

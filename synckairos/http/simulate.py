@@ -6,6 +6,7 @@ During a long simulation the instance also serves other requests.
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from typing import TypeVar
 
 import orjson
@@ -70,18 +71,24 @@ class SimulateRoutes:
         if request.has_large_body:
             # The parsing takes more time than most simulations. So a simulation that would be refused is not parsed.
             self._work.require_refused_amount(request.principal.limited_client_id, SIMULATION_STEPS)
-        body = await request.read_body(SimulationBody)
-        await self._rate_limits.count(request.meter)
-        self._charge(request, await _call(len(body.commands), lambda: estimate_cost_in_steps(body)))
-        is_replay = await self._is_replay(request)
-        if is_replay:
-            await self._rate_limits.recount_as_replay(request.meter)
-        try:
-            async with self._work.wait_for_simulation_turn(request.principal.limited_client_id):
-                simulation = await self._run(body, request.principal.limited_client_id)
-        except SyncKairosError as refusal:
-            refusal.replayed = is_replay
-            raise
+        client = request.principal.limited_client_id
+        async with AsyncExitStack() as turn:
+
+            async def wait_for_turn() -> None:
+                await turn.enter_async_context(self._work.wait_for_simulation_turn(client))
+
+            # A parsed body has thousands of objects. So it is parsed in the turn, and bytes wait for the turn.
+            body = await request.read_body(SimulationBody, wait_for_turn=wait_for_turn)
+            await self._rate_limits.count(request.meter)
+            self._charge(request, await _call(len(body.commands), lambda: estimate_cost_in_steps(body)))
+            is_replay = await self._is_replay(request)
+            if is_replay:
+                await self._rate_limits.recount_as_replay(request.meter)
+            try:
+                simulation = await self._run(body, client)
+            except SyncKairosError as refusal:
+                refusal.replayed = is_replay
+                raise
         replayed = [(b"idempotency-replayed", b"true")] if is_replay else []
         result = await _call(len(simulation.rows), lambda: orjson.dumps(timeline_json(simulation)))
         return RestResponse(render_data_envelope(result, request.warnings), headers=replayed)

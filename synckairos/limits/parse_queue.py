@@ -8,10 +8,10 @@ from synckairos.limits.fair_queue import FairQueue
 from synckairos.limits.running_request import run_in_thread
 from synckairos.principal import tenant_of_client
 
-THREAD_VALUES = 2_000
+THREAD_VALUES = 1_000
 """Number of values in a JSON text above which the text is parsed in a thread.
 
-This number of values takes about 2 ms.
+This number of values takes about 1 ms.
 """
 
 T = TypeVar("T")

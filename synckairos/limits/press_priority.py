@@ -11,7 +11,7 @@ from collections import deque
 PAUSE_RATIO = 4
 """Duration of the pause after a step while presses run, as a multiple of the step's duration."""
 
-MIN_PAUSE_S = 0.001
+MIN_PAUSE_S = 0.002
 MAX_PAUSE_S = 0.005
 """Minimum and maximum seconds of the pause before a step while presses run."""
 

@@ -1,9 +1,10 @@
 """The share of each client in the processor time of this instance.
 
 An instance has one event loop, so its processor time is what clients share. The time that the requests of a client use
-is measured. If a client has used more than its share while other clients are active, its next requests wait. Presses
-never wait: they are short, and other limits bound them. While a press runs, requests of clients with much work pause.
-While several tenants are active, all clients of a tenant share the time of the tenant in the same way.
+is measured. If a client has used more than its share while other clients are active, its next requests wait. Presses of
+a client never wait: they are short, and other limits bound them. While a press runs, requests of clients with much work
+pause. While several tenants are active, all clients of a tenant share the time of the tenant in the same way. Presses
+count for this share, and wait if the presses of the tenant alone use all of it.
 """
 
 import asyncio
@@ -116,6 +117,29 @@ class ProcessorTime:
         if account.must_wait():
             await self._wait(client, account, MAX_WAIT_S if is_rate_limited else MAX_UNLIMITED_WAIT_S, is_rate_limited)
         return await self._charge_while_running(account, work)
+
+    def charge_press(self, client: str) -> bool:
+        """Charge a press that begins to the tenant of its client. Return whether the press must wait.
+
+        If it must, the caller must await `wait_for_press` first. Nothing is charged while no other tenant is active.
+        """
+        tenant = tenant_of_client(client)
+        if tenant is None or not self.has_other_tenants(tenant):
+            return False
+        return self._tenant_share(tenant).charge_press()
+
+    async def wait_for_press(self, client: str) -> None:
+        """Wait until the presses of the client's tenant have used no more than its share.
+
+        Raises: RateLimitExceeded if the wait takes more than `MAX_WAIT_S` seconds.
+        """
+        if (tenant := tenant_of_client(client)) is None:
+            return
+        try:
+            async with asyncio.timeout(MAX_WAIT_S):
+                await self._tenant_share(tenant).wait_for_press(client)
+        except TimeoutError:
+            raise RateLimitExceeded(self._tenant_limit.description, SETTING, int(MAX_WAIT_S * 1000)) from None
 
     async def run_large_press(self, client: str, session_name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Wait for the turn of a press of a large session, see `LargePresses`. Then await `work()` and charge its time.

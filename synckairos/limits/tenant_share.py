@@ -17,6 +17,9 @@ MAX_RUNNING_OF_TENANT = 16
 MAX_QUERIES_OF_TENANT = 5
 """Queries of a tenant that run in Postgres at the same time while other tenants are active, without reports."""
 
+PRESS_S = 0.000_3
+"""Seconds of processor time that a press counts while other tenants are active. It is not measured for each press."""
+
 LITTLE_USE_OF_TENANT_S = 0.005
 """Seconds of recently used processor time up to which the requests of a tenant do not pause for presses."""
 
@@ -27,7 +30,7 @@ REFUSAL_INTERVAL_OF_TENANT_S = 0.002
 class TenantShare(UsedTime):
     """The processor time that the clients of one tenant used, and the requests of the tenant that wait."""
 
-    __slots__ = ("_has_other_tenants", "_queries", "_queue", "limit")
+    __slots__ = ("_has_other_tenants", "_press_queue", "_presses", "_queries", "_queue", "limit")
 
     def __init__(self, limit: WorkLimit, clock: Callable[[], float], has_other_tenants: Callable[[], bool]) -> None:
         """Create a share without charges.
@@ -46,6 +49,9 @@ class TenantShare(UsedTime):
         self._has_other_tenants = has_other_tenants
         self._queue = FairQueue()
         self._queries = FairQueue(MAX_QUERIES_OF_TENANT)
+        self._presses = UsedTime(limit, clock, max_running=1, little_use_s=0, refusal_interval_s=0)
+        """The processor time of presses alone. Presses wait only if they use the whole share of the tenant."""
+        self._press_queue = FairQueue()
 
     @property
     def has_much_use(self) -> bool:
@@ -66,6 +72,23 @@ class TenantShare(UsedTime):
         if self.must_wait():
             async with self._queue.turn(client):
                 await self.wait_while(self._has_other_tenants)
+
+    def charge_press(self) -> bool:
+        """Charge a press to the tenant. Return whether the press must wait, see `wait_for_press`.
+
+        The caller must call this only while another tenant is active.
+        """
+        self.charge(PRESS_S)
+        self._presses.charge(PRESS_S)
+        return self._press_queue.is_taken or self._presses.seconds_to_wait() > 0
+
+    async def wait_for_press(self, client: str) -> None:
+        """Wait until the presses of the tenant have used no more than its share, or no other tenant is active.
+
+        The waiting clients of the tenant take turns.
+        """
+        async with self._press_queue.turn(client):
+            await self._presses.wait_while(self._has_other_tenants)
 
     @asynccontextmanager
     async def query_place(self, client: str) -> AsyncIterator[None]:

@@ -98,7 +98,8 @@ class V3Inbox:
     async def _handle_in_turn(self, request: InboxRequest) -> None:
         """Wait until the client has used no more than its share of the processor, then handle the request.
 
-        Presses are handled without a wait, except presses of large sessions, see `LargePresses`.
+        Presses wait only if their session is large, see `LargePresses`, or if the presses of their tenant use its whole
+        share beside other tenants.
 
         Raises: RateLimitExceeded if the wait takes too long. The request was not handled then.
         """
@@ -110,6 +111,8 @@ class V3Inbox:
             if name is not None:
                 await processor_time.run_large_press(client, name, lambda: self._handle(request))
                 return
+            if processor_time.charge_press(client):
+                await processor_time.wait_for_press(client)
             processor_time.press_priority.begin_press()
             try:
                 await self._handle(request)

@@ -5,7 +5,7 @@ come from one database, the days do not overlap and leave no gap.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache, lru_cache
+from functools import cache
 from importlib import resources
 from zoneinfo import ZoneInfo
 
@@ -32,7 +32,6 @@ def parse_time_zone(name: str) -> ZoneInfo:
         return ZoneInfo.from_file(data, name)
 
 
-@lru_cache(maxsize=8_192)
 def day_start_ms(day: date, zone: ZoneInfo) -> int:
     """Return the instant at which a day begins in a time zone, ms since the Unix epoch.
 

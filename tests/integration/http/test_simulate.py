@@ -1,5 +1,6 @@
 """The REST route of simulations: replays and rate limits."""
 
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
@@ -7,6 +8,8 @@ import httpx
 import pytest
 
 from synckairos.config import Settings
+from synckairos.limits.client_work_budgets import MAX_SIMULATIONS
+from tests.background_task import start
 from tests.integration.rest_server import RestServer, open_rest_server
 
 BODY: dict[str, Any] = {
@@ -60,3 +63,16 @@ async def test_simulated_switch_accepts_a_measured_lag(client: httpx.AsyncClient
         answer = await client.post("/v1/simulate", json=body)
         assert answer.status_code == 200, answer.text
         assert answer.json()["data"]["final"]["lag_receipt"]["compensated_ms"] == compensated_ms
+
+
+async def test_simulation_is_parsed_in_its_turn(server: RestServer) -> None:
+    async with AsyncExitStack() as places:
+        for number in range(MAX_SIMULATIONS):
+            await places.enter_async_context(server.parts.work.wait_for_simulation_turn(f"10.0.0.{number}"))
+        invalid = BODY | {"commands": [{"at_ms": 0, "command": "unknown"}]}
+        refused = await start(server.client.post("/v1/simulate", json=invalid))
+        for _ in range(5):
+            assert (await server.client.get("/v1/time")).status_code == 200
+        assert not refused.done()
+        await places.aclose()
+        assert (await refused).status_code == 400

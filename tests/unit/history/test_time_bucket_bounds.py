@@ -31,6 +31,8 @@ def lengths(found: TimeBuckets) -> dict[str, float]:
         ("day", "2024-03-30T23:00:00Z", 24, "Europe/Berlin", {"2024-03-31": 23, "2024-04-01": 24}),
         # At the second 23:30 the local date is the 6th, but the 7th has begun before.
         ("day", "2010-11-07T03:00:00Z", 1, "America/St_Johns", {"2010-11-07": 25}),
+        # The range ends at the second 23:30.
+        ("day", "2010-11-06T20:00:00Z", 7, "America/St_Johns", {"2010-11-06": 24, "2010-11-07": 25}),
         # In Samoa the 30th does not exist.
         ("day", "2011-12-29T12:00:00Z", 24, "Pacific/Apia", {"2011-12-29": 24, "2011-12-31": 24}),
         ("week", "2024-12-29T23:00:00Z", 2, "UTC", {"2024-W52": 168, "2025-W01": 168}),

@@ -202,3 +202,56 @@ def test_limits_of_tenants_are_multiplied_like_those_of_clients() -> None:
     for limit in (TENANT_PROCESSOR_MS, TENANT_BYTES, TENANT_VALUES):
         scaled = work.scaled_limit(limit)
         assert (scaled.per_s, scaled.burst) == (limit.per_s / 2, limit.burst / 2)
+
+
+def press_until_the_next_must_wait(shares: ProcessorTime, client: str) -> int:
+    """Charge presses of a client until its tenant has used its whole share. Return the number of presses."""
+    count = 1
+    while not shares.charge_press(client):
+        count += 1
+    return count
+
+
+async def test_presses_of_a_tenant_wait_only_if_they_use_its_whole_share_beside_another_tenant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processor_time, "MAX_WAIT_S", 0)
+    clock = Clock()
+    shares = ProcessorTime(clock=clock)
+    shares.note_activity(CLIENTS[0])
+    assert not any(shares.charge_press(CLIENTS[0]) for _ in range(10_000)), "no other tenant is active"
+    shares.note_activity(OTHER)
+    use_share_of_tenant(shares)
+    whole_share = TENANT_PROCESSOR_MS.burst / 1000 / tenant_share.PRESS_S
+    assert press_until_the_next_must_wait(shares, CLIENTS[0]) == pytest.approx(whole_share, abs=2)
+    with pytest.raises(RateLimitExceeded, match="and tenant"):
+        await shares.wait_for_press(CLIENTS[0])
+    assert not shares.charge_press(OTHER)
+    assert not shares.charge_press(ADDRESS)
+    clock.now_s += processor_time.ACTIVE_S
+    assert not shares.charge_press(CLIENTS[0]), "the other tenant is not active any longer"
+
+
+async def test_presses_count_for_the_share_of_other_requests_of_the_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor_time, "MAX_WAIT_S", 0)
+    shares = ProcessorTime(clock=Clock())
+    shares.note_activity(CLIENTS[0])
+    shares.note_activity(OTHER)
+    press_until_the_next_must_wait(shares, CLIENTS[0])
+    with pytest.raises(RateLimitExceeded, match="and tenant"):
+        await shares.run(CLIENTS[1], answer)
+
+
+async def test_waiting_press_runs_when_the_tenant_has_used_no_more_than_its_share() -> None:
+    clock = Clock()
+    shares = ProcessorTime(clock=clock)
+    shares.note_activity(CLIENTS[0])
+    shares.note_activity(OTHER)
+    press_until_the_next_must_wait(shares, CLIENTS[0])
+    waiting = [await start(shares.wait_for_press(client)) for client in CLIENTS[:3]]
+    assert shares.charge_press(CLIENTS[4]), "it waits behind the others"
+    assert not any(each.done() for each in waiting)
+    clock.now_s += used_time.MAX_PAUSE_S
+    shares.note_activity(OTHER)
+    await asyncio.gather(*waiting)
+    assert not shares.charge_press(CLIENTS[4])
