@@ -19,6 +19,7 @@ from synckairos.cli.processes import dev, doctor, migrate, serve, worker
 from synckairos.cli.revocations import revocations
 from synckairos.cli.session_watch import session
 from synckairos.cli.simulate import simulate
+from synckairos.cli.size import size
 from synckairos.cli.tenants import operator_keys, tenants
 from synckairos.cli.tokens import auth, config_group, tokens
 from synckairos.cli.webhooks import webhooks
@@ -30,7 +31,7 @@ __all__ = ["main"]
     cls=MainGroup,
     sections={
         "To try the product": (dev, presets, simulate, session),
-        "To run the product": (serve, worker, migrate, import_v2, doctor, config_group, tokens, auth),
+        "To run the product": (serve, worker, migrate, import_v2, doctor, config_group, size, tokens, auth),
         "To maintain the product": (audit, verify_audit, jobs, webhooks),
         "To give access": (keys, links, console, members, revocations, tenants, operator_keys),
     },
