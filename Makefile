@@ -12,7 +12,7 @@ JS_STAMP := clients/js/node_modules/.installed
 DEPLOYMENT_STAMP := build/deployment/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-js mutants js-types python-client tools check fmt env metrics-page lock release-check sbom
+.PHONY: help install run test test-js mutants chaos js-types python-client tools check fmt env metrics-page lock release-check sbom
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -42,6 +42,9 @@ test-js: install tools $(JS_STAMP) ## build, check and test the JavaScript clien
 
 mutants: install ## run the unit tests of the clock against 300 mutants; ARGS="--seed 2 --sample 50" selects other mutants
 	$(PYTHON) -m tests.mutants $(ARGS)
+
+chaos: install ## run clients while processes and stores fail, by each fault and seed, and print a report; ARGS="--only Redis --seeds 1"
+	$(PYTHON) -m tests.chaos $(ARGS)
 
 js-types: install tools $(JS_STAMP) ## generate the types of the JavaScript client from the descriptions of the server, and build the pages
 	cd clients/js && npm run --silent types
