@@ -1,5 +1,5 @@
-// Hosts lead an auction, a meeting, an exam and a game of chess on the pages of the server, with phones and a wall, and correct
-// hours. The pictures of the guides are made here: SYNCKAIROS_WRITE_IMAGES=1 npx vitest run test/browser/host-flows.test.ts
+// Hosts lead an auction, a meeting, a debate, an exam and a game of chess on the pages of the server, with phones and a wall, and
+// correct hours. The pictures of the guides are made here: SYNCKAIROS_WRITE_IMAGES=1 npx vitest run test/browser/host-flows.test.ts
 import type { Page } from "playwright-core";
 import { expect, inject, test } from "vitest";
 import type { CreateSession } from "../../src/index.js";
@@ -101,6 +101,52 @@ test("a meeting runs over, and everyone sees by how much and when the next items
   const { plan = [] } = await read();
   expect(plan.map(({ status }) => status)).toEqual(["done", "done", "done"]);
   expect(plan[0]?.time_used_ms).toBeGreaterThan(1_000);
+});
+
+test("a chair leads a debate with a bell at each sign, and a hold between the speeches", async () => {
+  const speech = (at: number, title: string) => ({ item_id: `s${at}`, title, time_ms: 3_000, participant_id: idOf(at), warnings_ms: [2_000, 0, -1_000] });
+  const { openPage, read } = await begin({
+    sync_mode: "per_cycle",
+    on_timeout: "overtime",
+    between_turns: "hold",
+    metadata: { title: "This house would abolish homework" },
+    participants: people("Ada", "Ben"),
+    plan: [
+      { item_id: "preparation", title: "Preparation", time_ms: 15 * MINUTE_MS },
+      speech(0, "Prime Minister"),
+      { ...speech(1, "Leader of Opposition"), time_ms: 7 * MINUTE_MS, warnings_ms: [6 * MINUTE_MS, MINUTE_MS, 0, -15_000] },
+    ],
+  });
+  const chair = await openPage("control", 1280, 1000);
+  const wall = await openPage("view", 1280, 720);
+  await chair.evaluate(() => {
+    const page = window as unknown as { strokes: number };
+    const make = AudioContext.prototype.createOscillator;
+    page.strokes = 0;
+    AudioContext.prototype.createOscillator = function () {
+      page.strokes += 1;
+      return make.call(this);
+    };
+  });
+  const strokes = () => chair.evaluate(() => (window as unknown as { strokes: number }).strokes);
+  await chair.getByLabel("Ring at warnings").check();
+  await press(chair, "Start");
+  await wall.locator("#name").getByText("Preparation").waitFor();
+  await press(chair, "End item");
+  await wall.locator("#name").getByText("Next: Prime Minister · Ada").waitFor();
+  await press(chair, "Begin next item");
+  await chair.getByText("0:01 over", { exact: true }).waitFor();
+  expect(await strokes()).toBe(1 + 2 + 3);
+  await takePicture(chair, "debate-host");
+  await press(chair, "End item");
+  await chair.getByText("0:01 over", { exact: true }).waitFor({ state: "detached" });
+  await press(chair, "Begin next item");
+  await wall.locator("#name").getByText("Leader of Opposition · Ben", { exact: true }).waitFor();
+  await takePicture(wall, "debate-wall");
+  await press(chair, "End item");
+  await hasStatus(wall, "completed");
+  const { plan = [] } = await read();
+  expect(plan[1]?.time_used_ms).toBeGreaterThan(4_000);
 });
 
 test("an exam has three students with extra time and one that starts late, each with an end of its own", async () => {

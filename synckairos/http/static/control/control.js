@@ -4,6 +4,7 @@ import { AnnouncementDisplay } from "../view/announcement.js";
 import { confirmStep } from "../view/dom.js";
 import { openLiveSession, showElement, showTitle, turnText } from "../view/live_session.js";
 import { isFinal, itemAction, participantActions, sessionActions } from "./actions.js";
+import { setUpBell } from "./bell.js";
 import { LinkMaker } from "./link_maker.js";
 import { setUpShortcuts } from "./shortcuts.js";
 
@@ -89,6 +90,7 @@ function showControls(session) {
       showButtons(row.lastElementChild, [itemAction(session, each)], each.title ?? each.item_id);
     });
   }
+  $("bell-part").hidden = $("warning").hidden = !session.warnings_ms?.length && !session.plan?.some((each) => each.warnings_ms?.length);
   $("unannounce").disabled = session.announcement === undefined;
   const mode = session.screen ?? "normal";
   for (const each of $("screens").querySelectorAll("input")) each.checked = each.value === mode;
@@ -210,6 +212,7 @@ $("fullscreen").onclick = toggleFullScreen;
 $("show-help").onclick = () => $("help").showModal();
 $("close-help").onclick = () => $("help").close();
 setUpShortcuts($("shortcuts"), runShortcut);
+setUpBell(client, watch, $("bell"), $("warning"));
 
 /** Return a random UUID, also on pages without HTTPS, where browsers have no `crypto.randomUUID`. */
 function randomUuid() {
