@@ -83,12 +83,13 @@ def _move_end(state: Session, moved: Session, settled: Participant, command: Adj
     delta_ms = scale_time(command.delta_ms, clock.time_factor) if command.scaled else command.delta_ms
     may_fall_below_zero = state.rules.on_timeout is OnTimeout.OVERTIME
     before_ms, by_session_ms = own_end_ms(state, clock), own_end_ms(moved, clock)
-    if before_ms is None or by_session_ms is None:
+    if before_ms is None:
         # The session has not started, so only the offset to the end of the session is known.
         _check_end_after_start(state, state.ends_at_ms + clock.end_offset_ms + delta_ms, now_ms)
         by_session_ms = scale_time((moved.ends_at_ms or 0) - state.ends_at_ms, clock.time_factor)
         offset_ms = clock.end_offset_ms + delta_ms - by_session_ms
         return replace(settled, individual=replace(clock, end_offset_ms=offset_ms))
+    assert by_session_ms is not None
     if state.started_at_ms is None:
         _check_end_after_start(state, before_ms + delta_ms, now_ms)
         end_ms = before_ms + delta_ms

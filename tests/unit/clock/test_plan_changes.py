@@ -175,3 +175,5 @@ def test_first_edition_has_no_plan() -> None:
     old = as_first_edition(play_plan("x=5 y=7", "0 start; 1 switch").state)
     assert (old.plan, old.item_position, old.schedule_offset_ms) == ((), None, None)
     assert not engine.apply(old, Switch(), T0 + 2_000).refusal
+    held = play_plan("x=5 y=7", "0 start; 1 switch!").state
+    assert (held.next_item_position, as_first_edition(held).next_item_position) == (1, None)
