@@ -45,6 +45,7 @@ async def drain_outbox(settings: Settings, progress: Progress = NO_PROGRESS) -> 
         settings.key_prefix,
         max_connections=_MAX_DRAINS + 1,
         stores_changes=settings.stores_changes,
+        has_sparse_snapshots=settings.audit_snapshots == "sparse",
         requires_roles=settings.auth == "required",
     )
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:

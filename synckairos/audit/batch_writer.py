@@ -78,6 +78,7 @@ class AuditDatabase:
         timeout_s: float = 5.0,
         statement_timeout_s: float = STATEMENT_TIMEOUT_S,
         stores_changes: bool = True,
+        has_sparse_snapshots: bool = False,
         requires_roles: bool = False,
     ) -> None:
         """Create a writer. The pool must be opened with `open`.
@@ -87,10 +88,12 @@ class AuditDatabase:
         - `statement_timeout_s`: maximum seconds of a statement. A batch with its COMMIT has twice this limit.
         - `stores_changes`: whether rows of large sessions can have changes instead of documents. The previous release
           cannot read such rows.
+        - `has_sparse_snapshots`: whether rows of small sessions also have changes, if `stores_changes` is True.
         - `requires_roles`: see `TransactionSettings`.
         """
         self._scope = scope
         self._stores_changes = stores_changes
+        self.has_sparse_snapshots = stores_changes and has_sparse_snapshots
         self._batch_timeout_s = 2 * statement_timeout_s
         self.pool = PostgresPool(
             database_url,

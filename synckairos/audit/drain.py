@@ -119,7 +119,7 @@ class OutboxDrain:
         """
         self._outbox = outbox
         self._failed_entries = failed_entries
-        self._parser = EntryParser(failed_entries, writer.pool)
+        self._parser = EntryParser(failed_entries, writer.pool, finds_changes=writer.has_sparse_snapshots)
         self._writer = writer
         self._ttl_ms = session_ttl_s * 1000
         self._retries = RetrySchedule(retry_delays_s)

@@ -11,11 +11,13 @@ from typing import NamedTuple
 from uuid import UUID
 
 from synckairos.audit.entry_rows import ParsedEntry, RowChange, parse_entry
+from synckairos.clock.model import Status
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 from synckairos.session_names import split_session_name
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.stream_entry import StreamEntry
+from synckairos.wire.document_splices import find_splices
 from synckairos.wire.outbox_entry import OutboxEntry
 
 MIN_KEPT_BYTES = 16 << 10
@@ -35,9 +37,12 @@ class _KeptDocument(NamedTuple):
 
 
 class EntryParser:
-    """Parser of outbox entries in the order of their commits. It keeps the newest documents of large sessions."""
+    """Parser of outbox entries in the order of their commits. It keeps the newest documents of sessions."""
 
-    def __init__(self, failed_entries: FailedEntries, pool: PostgresPool) -> None:
+    def __init__(self, failed_entries: FailedEntries, pool: PostgresPool, *, finds_changes: bool = False) -> None:
+        """Create a parser. If `finds_changes` is True, it also finds the changes of small sessions."""
+        self._min_kept_bytes = 0 if finds_changes else MIN_KEPT_BYTES
+        self._finds_changes = finds_changes
         self._failed_entries = failed_entries
         self._pool = pool
         self._kept: OrderedDict[str, _KeptDocument] = OrderedDict()
@@ -56,10 +61,26 @@ class EntryParser:
         """
         if delivery.splices is None:
             parsed = parse_entry(delivery.parse())
+            if self._finds_changes:
+                parsed = self._with_change(parsed)
         else:
             parsed = await self._parse_splices(partition, delivery, delivery.splices)
         self._keep(parsed)
         return parsed
+
+    def _with_change(self, parsed: ParsedEntry) -> ParsedEntry:
+        """Return the entry with the change of its row, if the parser has the document before and the change is small.
+
+        The last version of a session stays without a change, so that lists of past sessions build no document.
+        """
+        row, before = parsed.event, self._kept.get(parsed.session_name)
+        is_last = row.deleted or Status(row.status).is_final
+        if is_last or before is None or (before.epoch, before.version) != (row.epoch, row.version - 1):
+            return parsed
+        splices = find_splices(before.document, row.snapshot)
+        if 2 * len(splices) > len(row.snapshot):
+            return parsed
+        return parsed._replace(event=row._replace(change=RowChange(splices, before.payload_hash, True)))
 
     async def _parse_splices(self, partition: int, delivery: StreamEntry, splices: bytes) -> ParsedEntry:
         fault: ValueError | None = None
@@ -102,7 +123,7 @@ class EntryParser:
         before = self._kept.pop(parsed.session_name, None)
         if before is not None:
             self.kept_bytes -= len(before.document)
-        if len(row.snapshot) < MIN_KEPT_BYTES:
+        if len(row.snapshot) < self._min_kept_bytes:
             return
         self._kept[parsed.session_name] = _KeptDocument(row.epoch, row.version, row.snapshot, row.payload_hash)
         self.kept_bytes += len(row.snapshot)

@@ -27,11 +27,13 @@ NUL_ESCAPE = rb"\u0000"
 class RowChange(NamedTuple):
     """The splices from the document of the version before to the document of a row (`wire/document_splices.py`).
 
-    `hash_before` is the SHA-256 of the document of the version before.
+    `hash_before` is the SHA-256 of the document of the version before. `is_found_by_drain` is True if the outbox entry
+    had the document, and the drain compared it with the document before.
     """
 
     splices: bytes
     hash_before: bytes
+    is_found_by_drain: bool = False
 
 
 class EventRow(NamedTuple):

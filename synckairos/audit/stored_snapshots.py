@@ -16,6 +16,10 @@ _Version = tuple[str, UUID, str, int]
 """Tenant, session id, epoch and number of a version."""
 
 
+SPARSE_VERSIONS = 32
+"""Maximum number of consecutive versions of a small session without a document, with sparse snapshots."""
+
+
 class StoredSnapshot(NamedTuple):
     """The columns of `sync_events` for a document.
 
@@ -45,7 +49,8 @@ def _choose(row: EventRow, known: dict[_Version, tuple[bytes, int]]) -> StoredSn
     version, change = row.version, row.change
     if change is not None:
         hash_before, whole_version = known.get((*row.session_key, row.epoch, version - 1), (b"", 0))
-        if hash_before == change.hash_before:
+        is_due = change.is_found_by_drain and version - whole_version >= SPARSE_VERSIONS
+        if hash_before == change.hash_before and not is_due:
             known[(*row.session_key, row.epoch, version)] = row.payload_hash, whole_version
             return StoredSnapshot(change.splices, whole_version, len(row.snapshot))
     known[(*row.session_key, row.epoch, version)] = row.payload_hash, version

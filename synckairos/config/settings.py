@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from synckairos.config.value_types import (
     LONGEST_S,
     ArchiveUrl,
+    AuditSnapshots,
     Auth,
     BearerTokenText,
     JwksSources,
@@ -200,6 +201,11 @@ class Settings(BaseSettings):
         description="Edition of the clock's rules for new sessions. Set 1 while processes of the earlier release run. "
         "With 1, the outbox and the audit also have no changes instead of documents, and version histories are not "
         "packed.",
+    )
+    audit_snapshots: AuditSnapshots = Field(
+        "all",
+        description="Documents in the rows of the audit. `all`: each version of a small session has its document. "
+        "`sparse`: one in 32 versions has it, and the others have what changed. Workers then take more processor time.",
     )
     auth: Auth = Field(
         "none",

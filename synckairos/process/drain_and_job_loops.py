@@ -101,6 +101,7 @@ async def run_arq_worker(
         settings.key_prefix,
         max_connections=_MAX_DRAINS + 3,
         stores_changes=settings.stores_changes,
+        has_sparse_snapshots=settings.audit_snapshots == "sparse",
         requires_roles=settings.auth == "required",
     )
     at_postgres = postgres_outage or SilentOutage()

@@ -20,6 +20,8 @@ byte distinguishes them. Feed messages and the version history in Redis contain 
 """
 
 from collections.abc import Iterator
+from itertools import compress, count
+from operator import ne
 
 from synckairos.wire.document_split import DocumentParts, PartPositions
 
@@ -65,6 +67,33 @@ def make_splices(before: DocumentParts, after: DocumentParts, positions: PartPos
         if old != new:
             numbers += (offset, len(old), len(new))
             texts.append(new)
+    return b"%b\n%b" % (" ".join(map(str, numbers)).encode(), b"".join(texts))
+
+
+def find_splices(before: bytes, after: bytes) -> bytes:
+    """Return splices that lead from the document `before` to the document `after`, found by a comparison of both.
+
+    The texts between commas are compared. If their numbers differ, one splice replaces all texts from the first to the
+    last difference.
+    """
+    old, new = before.split(b","), after.split(b",")
+    if len(old) != len(new):
+        # Both lists keep at least one text to replace, so that the commas around it are the same.
+        least = min(len(old), len(new)) - 1
+        first = next((at for at in range(least) if old[at] != new[at]), least)
+        most = least - first
+        last = next((at for at in range(most) if old[-1 - at] != new[-1 - at]), most)
+        middle = [b",".join(texts[first : len(texts) - last]) for texts in (old, new)]
+        old, new = (
+            [*texts[:first], text, *texts[len(texts) - last :]] for texts, text in zip((old, new), middle, strict=True)
+        )
+    numbers, texts, offset = [len(before)], list[bytes](), 0
+    for one, other in zip(old, new, strict=True):
+        if one != other:
+            equal = next(compress(count(), map(ne, one, other)), min(len(one), len(other)))
+            numbers += (offset + equal, len(one) - equal, len(other) - equal)
+            texts.append(other[equal:])
+        offset += len(one) + 1
     return b"%b\n%b" % (" ".join(map(str, numbers)).encode(), b"".join(texts))
 
 

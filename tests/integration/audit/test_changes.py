@@ -15,6 +15,7 @@ from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.charge_fill import ChargeFiller
 from synckairos.audit.entry_documents import EntryParser
 from synckairos.audit.row_documents import RowDocuments
+from synckairos.audit.stored_snapshots import SPARSE_VERSIONS
 from synckairos.audit.verify import open_verifier
 from synckairos.clock.commands import Complete, Pause, Resume, SetPlan, UpdateMetadata
 from synckairos.clock.recover_lost_session import OutageChargePolicy
@@ -240,6 +241,38 @@ async def test_reads_find_the_documents_of_drained_versions(parts: Parts, audit:
     (last,) = await unreachable.read_session_entries(session.session_id)
     assert last.document == session.newest
     assert len(entries) == 5
+
+
+@pytest.mark.parametrize("batch_entries", [7, 2_000])
+async def test_sparse_snapshots_keep_a_document_in_32_versions_and_lead_to_every_document(
+    parts: Parts, audit: AuditParts, batch_entries: int
+) -> None:
+    writer = AuditDatabase(audit.settings.database_url, audit.settings.key_prefix, has_sparse_snapshots=True)
+    await writer.open()
+    try:
+        session = await LargeSession.start(parts, 2)
+        await session.switch(SPARSE_VERSIONS + 10)
+        await session.execute("update_metadata", UpdateMetadata({"round": "7,8"}), {"metadata": {"round": "7,8"}})
+        await session.switch(5)
+        drain = audit.new_drain(writer=writer, batch_entries=batch_entries)
+        await drain.drain_partition(0)
+        await session.execute("complete", Complete())
+        await drain.drain_partition(0)
+        await session.execute("update_metadata", UpdateMetadata({"late": 1}), {"metadata": {"late": 1}})
+        await audit.drain(writer=writer)
+    finally:
+        await writer.close()
+    newest = len(session.documents)
+    assert await stored_documents(audit) == session.documents
+    whole = await audit.rows("SELECT version FROM sync_events WHERE whole_version IS NULL ORDER BY version")
+    # The start and the metadata with a comma change more than half of the document.
+    assert [version for (version,) in whole] == [1, 2, 2 + SPARSE_VERSIONS, 13 + SPARSE_VERSIONS, newest - 1, newest]
+    ((stored,),) = await audit.rows("SELECT sum(length(snapshot)) FROM sync_events WHERE whole_version IS NOT NULL")
+    assert stored / (newest - 6) < len(session.newest) / 4
+    assert await findings(audit, session.session_id) == []
+    found = await audit.history.read_latest_version(session.session_id)
+    assert found is not None
+    assert found.snapshot.document == session.newest
 
 
 async def drain_without_changes(audit: AuditParts) -> None:
