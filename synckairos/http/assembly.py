@@ -228,7 +228,16 @@ def build_application(
     static = [
         *(Mount(f"/{name}", PageFiles(page_folder(name), root_path, page_headers)) for name in OTHER_PAGES),
         *(
-            Mount(f"/{name}", PageFiles(page_folder(name), root_path, page_headers, session_page=name))
+            Mount(
+                f"/{name}",
+                PageFiles(
+                    page_folder(name),
+                    root_path,
+                    page_headers,
+                    session_page=name,
+                    index=None if name == "view" else page_folder("open_session") / "index.html",
+                ),
+            )
             for name in SESSION_PAGES
         ),
     ]

@@ -27,14 +27,17 @@ class PageFiles(StaticFiles):
         root_path: str,
         page_headers: Sequence[tuple[bytes, bytes]],
         session_page: str | None = None,
+        index: Path | None = None,
     ) -> None:
         """Take the folder, the public sub-path and the headers of all responses, see `build_page_headers`.
 
         `session_page` is the name, without `.html`, of the page for paths that are session ids. None if the folder has
-        no such page.
+        no such page. `index` is the HTML file for the path of the folder itself. None: the folder has an `index.html`.
         """
         super().__init__(directory=folder, html=True)
         self._pages = {each.stem: add_sub_path(each.read_bytes(), root_path) for each in folder.glob("*.html")}
+        if index is not None:
+            self._pages[_INDEX] = add_sub_path(index.read_bytes(), root_path)
         self._headers = {name.decode(): value.decode() for name, value in page_headers}
         self._session_page = session_page
 

@@ -1,34 +1,21 @@
 """The page at /demo in a real Chromium with a real server: the page shows the states of the server."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
 from synckairos.config import Settings
 from synckairos.http.qr_code import BORDER
-from tests.e2e.chromium import chromium
-from tests.e2e.demo_page import board, expect_active, expect_mood, origin, press, session_id, watched_contexts
+from tests.e2e.demo_page import board, expect_active, expect_mood, origin, press, session_id
 from tests.processes import Process
 from tests.qr_decoder import decode, parse_svg
 
 FLAG_MS = 2_000
 """Milliseconds that White has in the game whose time runs out."""
-
-
-@pytest.fixture(scope="module")
-def browser(template_database: str) -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def new_context(browser: Browser) -> Iterator[Callable[[], BrowserContext]]:
-    with watched_contexts(browser) as open_context:
-        yield open_context
 
 
 @pytest.fixture

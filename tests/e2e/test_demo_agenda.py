@@ -1,14 +1,11 @@
 """The agenda of the page at /demo: the items of a session with a plan, in a real Chromium with a real server."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
-import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.e2e.chromium import chromium
-from tests.e2e.demo_page import watched_contexts
 from tests.processes import Process
 
 ADA, BEN = "0198c0de-0000-7000-8000-00000000000a", "0198c0de-0000-7000-8000-00000000000b"
@@ -17,18 +14,6 @@ PLAN: list[dict[str, Any]] = [
     {"item_id": "budget", "title": "Budget", "time_ms": 600_000, "participant_id": ADA},
     {"item_id": "end", "time_ms": 60_000, "participant_id": BEN},
 ]
-
-
-@pytest.fixture(scope="module")
-def browser(template_database: str) -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def new_context(browser: Browser) -> Iterator[Callable[[], BrowserContext]]:
-    with watched_contexts(browser) as open_context:
-        yield open_context
 
 
 def statuses(page: Page) -> list[str]:

@@ -1,14 +1,11 @@
 """The clocks of the page at /demo for sessions that are no game of two, in a real Chromium with a real server."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
-import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from tests.e2e.chromium import chromium
-from tests.e2e.demo_page import watched_contexts
 from tests.processes import Process
 
 ADA, BEN = "0198c0de-0000-7000-8000-00000000000a", "0198c0de-0000-7000-8000-00000000000b"
@@ -20,18 +17,6 @@ EXAM: dict[str, Any] = {
         {"participant_id": BEN, "display_name": "Ben", "time_factor": 1.25},
     ],
 }
-
-
-@pytest.fixture(scope="module")
-def browser(template_database: str) -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def new_context(browser: Browser) -> Iterator[Callable[[], BrowserContext]]:
-    with watched_contexts(browser) as open_context:
-        yield open_context
 
 
 def create(server: Process, body: dict[str, Any]) -> str:

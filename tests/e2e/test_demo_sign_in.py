@@ -8,12 +8,11 @@ from urllib.parse import parse_qs, urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 from pydantic import SecretStr
 
 from synckairos.config import Settings
-from tests.e2e.chromium import chromium
-from tests.e2e.demo_page import board, expect_active, expect_mood, origin, press, session_id, watched_contexts
+from tests.e2e.demo_page import board, expect_active, expect_mood, origin, press, session_id
 from tests.integration.authentication import bearer, make_token
 from tests.integration.rest_server import chess_body
 from tests.processes import Process, spawn_server
@@ -29,18 +28,6 @@ def server(module_settings: Settings) -> Iterator[Process]:
     process = spawn_server(with_authentication(module_settings))
     yield process
     process.stop()
-
-
-@pytest.fixture(scope="module")
-def browser(template_database: str) -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def new_context(browser: Browser) -> Iterator[Callable[[], BrowserContext]]:
-    with watched_contexts(browser) as open_context:
-        yield open_context
 
 
 @pytest.fixture

@@ -9,16 +9,10 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.e2e.chromium import TIMEOUT_MS, chromium
+from tests.e2e.chromium import TIMEOUT_MS
 from tests.processes import Process
 
 PHONE = {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser(template_database: str) -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

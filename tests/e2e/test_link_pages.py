@@ -10,13 +10,11 @@ from urllib.request import Request, urlopen
 
 import pytest
 from click.testing import CliRunner
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 from pydantic import SecretStr
 
 from synckairos.cli import main
 from synckairos.config import Settings
-from tests.e2e.chromium import chromium
-from tests.e2e.demo_page import watched_contexts
 from tests.integration.authentication import bearer, make_token
 from tests.integration.rest_server import chess_body
 from tests.processes import Process, spawn_server
@@ -28,18 +26,6 @@ def server(module_settings: Settings) -> Iterator[Process]:
     process = spawn_server(module_settings.model_copy(update={"auth": "required", "jwt_secret": SecretStr(SECRET)}))
     yield process
     process.stop()
-
-
-@pytest.fixture(scope="module")
-def browser(template_database: str) -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def new_context(browser: Browser) -> Iterator[Callable[[], BrowserContext]]:
-    with watched_contexts(browser) as open_context:
-        yield open_context
 
 
 def call(server: Process, method: str, path: str, body: Any = None, token: str | None = None) -> Any:
