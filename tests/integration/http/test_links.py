@@ -407,3 +407,17 @@ async def test_page_of_another_tenant_and_a_closed_tenant_take_no_use(settings: 
             for origin in ("https://common.example", "https://acme.example"):
                 answer = await server.client.post(f"{PATH}/redeem", json={"secret": secret}, headers={"origin": origin})
                 assert answer.status_code == 403
+
+
+async def test_link_of_an_unregistered_tenant_keeps_its_use_until_the_tenant_is_registered(settings: Settings) -> None:
+    with_auth = authentication_settings(settings)
+    async with (
+        open_tenant_node(with_auth, requires_registration=True) as tenants,
+        open_credential_node(with_auth, tenants=tenants.tenants) as node,
+    ):
+        _, secret = await node.add_link(tenant="acme", max_uses=1)
+        assert (await node.redemption_refusal_of(secret)).startswith("TENANT_UNKNOWN: ")
+        await tenants.add("acme")
+        assert await node.redemption_refusal_of(secret) == ""
+        _, of_default = await node.add_link()
+        assert await node.redemption_refusal_of(of_default) == ""
