@@ -24,7 +24,8 @@ def expected_starts_ms(state: Session, now_ms: float) -> dict[str, int]:
         at_ms = _end_ms(state, at_ms, left_ms)
         first = (state.item_position or 0) + 1
     else:
-        at_ms = max(at_ms, state.starts_at_ms or 0) if state.started_at_ms is None else at_ms
+        if state.started_at_ms is None and state.starts_at_ms is not None:
+            at_ms = max(at_ms, state.starts_at_ms)
         first = state.next_item_position or 0
     starts: dict[str, int] = {}
     for position in range(first, len(state.plan)):
