@@ -17,10 +17,13 @@ from synckairos.postgres.migrate import migrate
 from tests.chaos.bugs import BUGS, SeededBug
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.fleet import copy_tree, running_fleet
-from tests.chaos.run import Result, run_with_errors
+from tests.chaos.run import Result, failed_run, run
 from tests.earlier_releases import ROOT
 
 LIMIT = 1_000_000
+
+RUN_TIMEOUT_S = 600.0
+"""Seconds after which a run that did not end is a violation."""
 
 
 @contextmanager
@@ -33,7 +36,15 @@ def own_folder() -> Iterator[Path]:
 
 
 async def run_once(faults: Sequence[Fault], seed: int, bug: SeededBug | None = None) -> Result:
-    """Run on stores of its own. `bug` is planted in the source of the processes."""
+    """Run on stores of its own. `bug` is planted in the source of the processes. An error is a violation too."""
+    try:
+        async with asyncio.timeout(RUN_TIMEOUT_S):
+            return await _run_on_own_stores(faults, seed, bug)
+    except Exception as error:  # noqa: BLE001 - it is reported
+        return failed_run(error)
+
+
+async def _run_on_own_stores(faults: Sequence[Fault], seed: int, bug: SeededBug | None) -> Result:
     with own_folder() as folder:
         tree = ROOT
         if bug is not None:
@@ -50,7 +61,7 @@ async def run_once(faults: Sequence[Fault], seed: int, bug: SeededBug | None = N
                 archive_url=str(folder / "archive"),
             )
             async with running_fleet(folder, settings, postgres, tree=tree) as fleet:
-                return await run_with_errors(fleet, faults, seed)
+                return await run(fleet, faults, seed)
 
 
 def print_row(name: str, promise: str, results: Sequence[Result]) -> None:
@@ -67,7 +78,9 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="number of runs of each fault (3)")
     parser.add_argument("--seed", type=int, default=1, help="first seed (1)")
-    parser.add_argument("--only", default="", help="only faults and bugs whose name has this text")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="only faults and bugs whose name has one of these texts"
+    )
     parser.add_argument("--without-bugs", action="store_true", help="do not plant bugs")
     return parser.parse_args()
 
@@ -80,7 +93,7 @@ async def run_matrix(options: argparse.Namespace) -> bool:
     is_sound = True
     print(f"{'fault':<48} {'operations':>10} {'lost':>6} {'promised':>8} {'converge s':>10} {'violations':>11}")
     for name, faults in rows:
-        if options.only in name:
+        if any(text in name for text in options.only):
             results = [await run_once(faults, seed) for seed in seeds]
             print_row(name, "any" if any(each.may_lose for each in faults) else "0", results)
             is_sound &= not any(each.violations for each in results)
@@ -89,7 +102,7 @@ async def run_matrix(options: argparse.Namespace) -> bool:
     print(f"\n{'seeded bug':<72} found as")
     by_name = {each.name: each for each in FAULTS}
     for bug in BUGS:
-        if options.only in bug.name:
+        if any(text in bug.name for text in options.only):
             result = await run_once([by_name[bug.fault]], options.seed, bug)
             kinds = sorted({each.kind for each in result.violations})
             print(f"{bug.name:<72} {', '.join(kinds) or 'NOT FOUND'}", flush=True)

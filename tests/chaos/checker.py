@@ -40,18 +40,19 @@ def count_lost(history: History) -> int:
 def find_violations(history: History, *, may_lose: bool = False) -> list[Violation]:
     """Return all violations of a run.
 
-    `may_lose`: whether the faults of the run may lose acknowledged commands. Then `lost` is no violation, and answers
-    and frames of lost versions are not compared with the audit. Their order is compared nevertheless.
+    `may_lose`: whether the faults of the run may lose acknowledged commands. Then `lost` is no violation, answers and
+    frames of lost versions are not compared with the audit, and a repeated command may take effect again if its version
+    was lost. A watcher can get the remaining version after the lost ones, before the session has its new epoch.
     """
     found = [
         *_find_lost(history, may_lose),
-        *_find_twice(history),
+        *_find_twice(history, may_lose),
         *_find_disorder(history),
         *_find_other_content(history, may_lose),
         *_find_gaps(history),
         *_find_lost_time(history.audit),
         *_find_expiry_faults(history),
-        *_find_watcher_faults(history),
+        *_find_watcher_faults(history, may_lose),
         *(Violation("replay", text) for text in history.findings),
     ]
     return list(dict.fromkeys(found))
@@ -63,16 +64,18 @@ def _find_lost(history: History, may_lose: bool) -> Iterator[Violation]:
         yield Violation("lost", f"{lost} acknowledged commands are not in the audit")
 
 
-def _find_twice(history: History) -> Iterator[Violation]:
+def _find_twice(history: History, may_lose: bool) -> Iterator[Violation]:
     for command_id, count in Counter(row.command_id for row in history.audit if row.command_id).items():
         if count > 1:
             yield Violation("twice", f"command {command_id} has {count} versions")
     positions: dict[str, set[Position]] = defaultdict(set)
+    audited: dict[str, set[Position]] = defaultdict(set)
     for row in history.audit:
+        audited[row.session_id].add(row.position)
         if row.command_id in history.sent:
             positions[row.command_id].add(row.position)
     for each in [*history.answers, *history.retries]:
-        if each.command_id:
+        if each.command_id and not (may_lose and each.position not in audited[each.session_id]):
             positions[each.command_id].add(each.position)
     for command_id, different in positions.items():
         if len(different) > 1:
@@ -157,7 +160,7 @@ def _find_expiry_faults(history: History) -> Iterator[Violation]:
                 yield Violation("expiry", f"{session_id} expired {row.occurred_ms - deadline_ms} ms after its deadline")
 
 
-def _find_watcher_faults(history: History) -> Iterator[Violation]:
+def _find_watcher_faults(history: History, may_lose: bool) -> Iterator[Violation]:
     streams: dict[tuple[str, str, int], list[Position]] = defaultdict(list)
     last: dict[tuple[str, str], Position] = {}
     for frame in history.frames:
@@ -165,7 +168,7 @@ def _find_watcher_faults(history: History) -> Iterator[Violation]:
         last[frame.watcher, frame.session_id] = frame.position
     for (watcher, session_id, _), positions in streams.items():
         for before, after in pairwise(positions):
-            if before[0] == after[0] and after[1] < before[1]:
+            if before[0] == after[0] and after[1] < before[1] and not may_lose:
                 yield Violation("watcher", f"{session_id}: {watcher} got {after} after {before}")
     for (watcher, session_id), position in last.items():
         stored = history.stored.get(session_id)

@@ -19,8 +19,8 @@ from tests.earlier_releases import ROOT, EarlierRelease, Release
 from tests.processes import Process
 from tests.waiting import eventually
 
-SUSPENDED_S = (0.3, 2.5)
-"""Seconds that a process is suspended: minimum and maximum. Redis counts as away after 1 s."""
+SUSPENDED_S = (0.3, 4.5)
+"""Seconds that a process is suspended: minimum and maximum. Redis counts as away after `REDIS_TIMEOUT_S`."""
 
 AWAY_S = (0.1, 1.5)
 """Seconds that a store or a network is away: minimum and maximum."""

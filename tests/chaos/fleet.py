@@ -17,6 +17,9 @@ from tests.processes import Process
 
 SERVERS = 2
 
+REDIS_TIMEOUT_S = 3.0
+"""Seconds after which a process counts Redis as away. On a loaded machine, a start needs more than one second."""
+
 
 class Fleet:
     """Servers and a worker. Faults replace and suspend their processes, and cut their connections."""
@@ -91,7 +94,12 @@ async def running_fleet(
         proxy = await stack.enter_async_context(store_proxy(redis.url))
         balancer = await stack.enter_async_context(run_balancer([]))
         own = settings.model_copy(
-            update={"redis_url": proxy.url, "queue_redis_url": proxy.url, "redis_timeout_s": 1, "drain_timeout_s": 1}
+            update={
+                "redis_url": proxy.url,
+                "queue_redis_url": proxy.url,
+                "redis_timeout_s": REDIS_TIMEOUT_S,
+                "drain_timeout_s": 1,
+            }
         )
         fleet = Fleet(own, redis, postgres, proxy, balancer, tree)
         stack.push_async_callback(fleet.stop)

@@ -155,6 +155,16 @@ def test_a_loss_that_is_allowed_is_no_violation() -> None:
     assert kinds(history, may_lose=True) == set()
 
 
+def test_a_command_that_was_lost_may_take_effect_again_but_not_twice() -> None:
+    history = sound_history()
+    history.answers.append(replace(answer(9, 3, 3.5, "command-2"), position=("lost", 9)))
+    history.answers.pop(1)
+    history.audit[1] = replace(history.audit[1], command_id="command-2")
+    assert kinds(history, may_lose=True) - {"order"} == set()
+    repeat_a_command(history)
+    assert "twice" in kinds(history, may_lose=True)
+
+
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.partition(":")[0].replace(" ", "-"))
 def test_seeded_bug_fits_the_source(bug: SeededBug, tmp_path: Path) -> None:
     for path, _, _ in bug.changes:
