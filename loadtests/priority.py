@@ -35,10 +35,15 @@ def keep_priority() -> None:
 def lower_priority(pid: int) -> None:
     """Give a child process a much lower priority than the other processes of the load test.
 
+    If the load test runs with real-time priority (`chrt -r 1 python -m loadtests …`), the child runs without it.
+
     The process must be the first of a new session, because the priority is that of the session. Without the right to
     set it, or without autogroups, the process keeps its priority.
     """
-    has_priority = _read_autogroup(os.getpid()) == HIGHEST
+    is_realtime = os.sched_getscheduler(pid) != os.SCHED_OTHER
+    has_priority = is_realtime or _read_autogroup(os.getpid()) == HIGHEST
+    if is_realtime:
+        os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
     with suppress(OSError):
         Path(f"/proc/{pid}/autogroup").write_text(LOW_WITH_PRIORITY if has_priority else LOW)
 

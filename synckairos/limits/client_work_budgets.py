@@ -8,7 +8,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.fair_queue import FairQueue
@@ -138,7 +138,10 @@ class ClientWorkLimits:
             with idle_wait():
                 await own.acquire()
             try:
-                async with self._simulation_places.turn(client, tenant_of_client(client) or ""):
+                async with AsyncExitStack() as place:
+                    with idle_wait():
+                        turn = self._simulation_places.turn(client, tenant_of_client(client) or "")
+                        await place.enter_async_context(turn)
                     yield
             finally:
                 own.release()

@@ -7,6 +7,7 @@ the request and for each reply of Redis. While a press runs, these steps pause b
 
 import asyncio
 from collections import deque
+from typing import Any
 
 PAUSE_RATIO = 4
 """Duration of the pause after a step while presses run, as a multiple of the step's duration."""
@@ -19,12 +20,14 @@ MAX_PAUSE_S = 0.005
 class PressPriority:
     """The presses that run on this instance, and the steps of other work that wait for their turns."""
 
-    __slots__ = ("_delayed", "_free_at_s", "_is_released", "_presses", "_timer")
+    __slots__ = ("_delayed", "_free_at_s", "_is_released", "_presses", "_task", "_timer")
 
     def __init__(self) -> None:
         self._presses = 0
-        self._delayed: deque[asyncio.Future[None]] = deque()
-        """The waiting steps, in the order in which they run."""
+        self._delayed: deque[tuple[asyncio.Future[None], asyncio.Task[Any] | None]] = deque()
+        """The waiting steps and their tasks, in the order in which the steps run."""
+        self._task: asyncio.Task[Any] | None = None
+        """The task whose step has its turn. None if no step has one."""
         self._is_released = False
         """Whether a step has run in this turn of the event loop, or will run in the next one."""
         self._free_at_s = float("-inf")
@@ -47,13 +50,21 @@ class PressPriority:
         """Return whether a new step must wait, because a press runs or this turn of the loop has run another step."""
         return self._presses > 0 or self._is_released or bool(self._delayed)
 
+    @property
+    def is_in_step(self) -> bool:
+        """Return whether the present task has its turn already.
+
+        A request that waits can be a part of another request of the same task, whose step would wait for it.
+        """
+        return self._task is not None and self._task is asyncio.current_task()
+
     async def wait(self) -> None:
         """Wait for the turn of a step. The waiting steps get their turns in the order of their calls.
 
         The caller must call `end_step` after the step. If the wait is cancelled, there is no turn and no such call.
         """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._delayed.append(turn)
+        self._delayed.append((turn, asyncio.current_task()))
         if not self._is_released:
             self._release_next()
         try:
@@ -66,6 +77,7 @@ class PressPriority:
     def begin_step(self) -> None:
         """Note a step that runs without a wait. The caller must call `end_step` after the step."""
         self._is_released = True
+        self._task = asyncio.current_task()
 
     def end_step(self, used_s: float) -> None:
         """Note that a step has ended, which took `used_s` seconds. The next step runs in the next turn of the loop."""
@@ -73,6 +85,7 @@ class PressPriority:
         if self._presses or self._delayed:
             self._free_at_s = loop.time() + min(used_s * PAUSE_RATIO, MAX_PAUSE_S)
         self._is_released = False
+        self._task = None
         if self._delayed:
             self._release_next()
         elif not self._presses:
@@ -100,9 +113,9 @@ class PressPriority:
     def _give_turn(self) -> None:
         """Let the first waiting step run in the next turn of the loop."""
         while self._delayed:
-            turn = self._delayed.popleft()
+            turn, task = self._delayed.popleft()
             if not turn.done():  # else its wait was cancelled
-                self._is_released = True
+                self._is_released, self._task = True, task
                 turn.set_result(None)
                 return
 

@@ -58,7 +58,7 @@ class StepMeter:
         sent: Any = None
         raised: BaseException | None = None
         while True:
-            if has_turn := account.has_much_use:
+            if has_turn := account.has_much_use and not presses.is_in_step:
                 if presses.must_wait:
                     try:
                         yield from presses.wait().__await__()

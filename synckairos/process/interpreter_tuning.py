@@ -16,7 +16,7 @@ def tune_gc() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(2_500, 3, 1_000)
+    gc.set_threshold(2_500, 3, 200)
 
 
 def tune_thread_switches() -> None:

@@ -106,6 +106,17 @@ async def test_steps_of_several_requests_run_one_in_a_turn_of_the_loop_without_a
     assert steps[:3] == [*clients], "the requests take turns"
 
 
+async def test_request_within_a_request_of_the_same_task_does_not_wait_for_it() -> None:
+    shares, steps = processor_time_with_much_use("a", "b"), list[str]()
+    requests = [
+        shares.run(client, lambda client=client: shares.run(client, record_steps(steps, client)))  # type: ignore[misc]
+        for client in ("a", "b")
+    ]
+    async with asyncio.timeout(10):
+        await asyncio.gather(*requests)
+    assert sorted(steps) == ["a"] * 3 + ["b"] * 3
+
+
 async def test_turn_that_comes_together_with_a_cancellation_goes_to_the_next_step() -> None:
     shares, steps = processor_time_with_much_use("a", "b"), list[str]()
     presses = shares.press_priority
