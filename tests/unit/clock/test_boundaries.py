@@ -259,3 +259,10 @@ def test_timeline_of_a_simulation_has_at_most_the_maximum_of_rows() -> None:
         for _ in simulation.run_stepwise(session_spec, [TimedCommand(0, Start()), TimedCommand(1, Adjust(1))], 1, "s"):
             pass
     assert len(simulation.rows) == MAX_ROWS
+
+
+def test_turn_that_begins_a_millisecond_before_zero_is_not_in_overtime_yet() -> None:
+    creation = spec("per_participant", "A B=0.001", "overtime")
+    begun = play(creation, "0 start; 10 switch")
+    assert not begun.state.turn.is_in_overtime
+    assert play(creation, "0 start; 10 switch; 10.001 time").lines[-1] == "10.001 overtime_started B"
