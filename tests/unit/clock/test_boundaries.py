@@ -262,7 +262,6 @@ def test_timeline_of_a_simulation_has_at_most_the_maximum_of_rows() -> None:
 
 
 def test_turn_that_begins_a_millisecond_before_zero_is_not_in_overtime_yet() -> None:
-    creation = spec("per_participant", "A B=0.001", "overtime")
-    begun = play(creation, "0 start; 10 switch")
-    assert not begun.state.turn.is_in_overtime
-    assert play(creation, "0 start; 10 switch; 10.001 time").lines[-1] == "10.001 overtime_started B"
+    creation, script = spec("per_participant", "A B=1", "overtime"), "0 start; 10 switch; 10.999 switch; 12 switch"
+    assert not play(creation, script).state.turn.is_in_overtime
+    assert play(creation, f"{script}; 12.001 time").lines[-1] == "12.001 overtime_started B"
