@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from redis.asyncio import Connection, Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from synckairos.backoff import Backoff
@@ -163,7 +164,12 @@ class PubSubConnection:
                 for at in range(0, len(names), CHANNELS_PER_COMMAND):
                     few = names[at : at + CHANNELS_PER_COMMAND]
                     self._unconfirmed.update(few if is_wanted else ())
-                    await connection.send_command(command, *few)
+                    try:
+                        await connection.send_command(command, *few)
+                    except AttributeError as cause:
+                        # redis-py writes in a task of its own. If the receiver of messages has found the connection
+                        # lost meanwhile, redis-py has removed the writer.
+                        raise RedisConnectionError("connection lost during a command") from cause
                     reraise_swallowed_cancellation()
 
     async def _receive_messages(self, connection: Connection) -> None:

@@ -80,6 +80,13 @@ async def kill_redis(fleet: Fleet, rng: random.Random) -> None:
     await asyncio.to_thread(fleet.redis.start)
 
 
+async def kill_redis_with_everysec(fleet: Fleet, rng: random.Random) -> None:
+    async with RedisPipe(fleet.redis.url, 5) as pipe:
+        await pipe.call("CONFIG", "SET", "appendfsync", "everysec")
+    await _pause(rng, AWAY_S)
+    await kill_redis(fleet, rng)
+
+
 async def suspend_redis(fleet: Fleet, rng: random.Random) -> None:
     fleet.redis.suspend()
     try:
@@ -190,6 +197,7 @@ FAULTS = (
     Fault("worker killed", kill_worker),
     Fault("worker suspended", suspend_worker),
     Fault("Redis killed, appendfsync always", kill_redis, is_quick=True),
+    Fault("Redis killed, appendfsync everysec", kill_redis_with_everysec, may_lose=True),
     Fault("Redis suspended", suspend_redis),
     Fault("connections to Redis cut", cut_connections_of_redis, is_quick=True),
     Fault("network to Redis cut", cut_network_of_redis),
