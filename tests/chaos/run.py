@@ -19,7 +19,7 @@ from tests.chaos.history import AuditRow, History
 from tests.chaos.workload import DEADLINE_S, Workload
 from tests.waiting import eventually
 
-COUNTDOWN_MS = (1_000, 4_000)
+COUNTDOWN_MS = (500, 2_500)
 """Milliseconds: bounds of the countdowns that run during a fault."""
 
 
