@@ -19,8 +19,8 @@ from tests.chaos.history import AuditRow, History
 from tests.chaos.workload import DEADLINE_S, Workload
 from tests.waiting import eventually
 
-COUNTDOWN_MS = (500, 2_500)
-"""Milliseconds: bounds of the countdowns that run during a fault."""
+COUNTDOWN_MS = (1_000, 2_500)
+"""Milliseconds: bounds of the countdowns that run during a fault. The minimum is that of a budget."""
 
 
 @dataclass(frozen=True, slots=True)
