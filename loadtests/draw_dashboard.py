@@ -105,8 +105,8 @@ def main() -> None:
         place = (left / WIDTH_IN, bottom / height_in, width / WIDTH_IN, height / height_in)
         draw_panel(figure.add_axes(place), panel, dashboard["began"], dashboard["ended"])
     canvas.draw()
-    # 64 colours make the file a third of its size.
-    Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB").quantize(64).save(
+    # A palette makes the file a third of its size.
+    Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB").quantize(224).save(
         sys.argv[1], optimize=True
     )
 
