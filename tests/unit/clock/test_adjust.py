@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from synckairos.clock.budget import ClockReadingDetails
+from synckairos.clock.clock_systems import ClockSystem, SuddenDeath
 from synckairos.clock.commands import Adjust, NewParticipant
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.frozen_replace import replace
@@ -159,3 +160,12 @@ def test_added_time_after_the_last_period_makes_one_more_period() -> None:
     session = play(spec("per_participant", "A B", "pause", clock=Byoyomi(2, 10_000)), "0 start; 81 time; 82 adjust+5:A")
     assert session.state.participants[0].reading == ClockReadingDetails(phase="overtime", periods_left=1)
     assert session.remaining("A") == 5
+
+
+@pytest.mark.parametrize(
+    ("system", "budget_ms"),
+    [(SuddenDeath(), 5_000), (Byoyomi(1, 5_000), 0), (Canadian(1, 5_000), 0)],
+    ids=["sudden death", "byo-yomi", "canadian"],
+)
+def test_taken_time_stops_at_zero_by_default(system: ClockSystem, budget_ms: int) -> None:
+    assert system.add_time(system.make_initial_budget(budget_ms), -20_000).remaining_ms == 0
