@@ -56,7 +56,7 @@ $(JS_STAMP): clients/js/package-lock.json
 	cd clients/js && npm ci --silent
 	@touch $@
 
-# An environment of its own, because only the tests of the Helm chart and of Traefik need its packages, which have 450 MB.
+# An environment of its own, because only Helm, Traefik and the pictures of the dashboards need its packages (740 MB).
 $(DEPLOYMENT_STAMP): requirements/deployment.lock
 	test -x build/deployment/bin/python || $$(command -v python3.11 || command -v python3) -m venv build/deployment
 	build/deployment/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/deployment.lock
