@@ -30,8 +30,9 @@ $(STAMP): requirements/development.lock pyproject.toml clients/python/pyproject.
 run: install ## run `synckairos dev`: embedded stores, server and worker; ARGS="--port 0 --data DIR" sets options
 	@exec $(PYTHON) -m synckairos dev $(ARGS)
 
-# All tests run in several processes, each with its own stores. A file of tests runs in one process.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+# All tests run in several processes, each with its own stores. A file of tests runs in one process. Tests with
+# processes of their own wait for them most of the time, so there are more processes than cores.
+PARALLEL := -n 3 --dist loadfile
 
 test: install tools $(JS_STAMP) $(DEPLOYMENT_STAMP) ## run all tests on real stores; ARGS is passed to pytest and leaves out those of clients/js
 	$(PYTHON) -m pytest $(or $(ARGS),$(PARALLEL))
