@@ -214,6 +214,7 @@ async def store_failover(stage: Stage) -> None:
         changes: dict[str, Any] = {"redis_url": store.url, "queue_redis_url": store.url}
         async with stage.watched(**changes) as (instance, proxy, sdk, session_id):
             kept = await switch(instance, session_id, 2)
+            epoch = (await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.epoch
             await _replicate(instance, primary, replica, session_id)
             lost = await switch(instance, session_id, 3)
             await sdk.until_version(lost)
@@ -225,13 +226,15 @@ async def store_failover(stage: Stage) -> None:
             primary.kill()
             store.target_url = replica.url
             store.cut()
-            await eventually(lambda: _has_version(instance, session_id, kept + 3), DEADLINE_S)
+            recovered = await eventually(lambda: _version_after(instance, session_id, epoch), DEADLINE_S)
+            assert recovered is not None
+            assert recovered > max(lost, kept + 3)
             known = len(sdk.updates)
             proxy.target = target_of(instance.ws_url)
             await sdk.until(lambda: len(sdk.updates) > known)
             assert sdk.updates[-1]["gap"]
             await check_state(sdk, instance, session_id)
-            assert (await sdk.command("switch"))["version"] == kept + 4
+            assert (await sdk.command("switch"))["version"] == recovered + 1
 
 
 async def _replicate(instance: Instance, primary: Valkey, replica: Valkey, session_id: str) -> None:
@@ -249,10 +252,12 @@ async def _is_stored(pipe: RedisPipe, key: str, document: bytes) -> bool:
     return bool(await pipe.call("HGET", key, "state") == document)
 
 
-async def _has_version(instance: Instance, session_id: str, version: int) -> bool:
+async def _version_after(instance: Instance, session_id: str, epoch: str) -> int | None:
+    """Return the version of the session if it has another epoch, None otherwise or while the store does not answer."""
     with suppress(StoreUnavailable):
-        return (await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.version == version
-    return False
+        snapshot = (await instance.sessions.read(TIMEKEEPER, session_id)).snapshot
+        return None if snapshot.epoch == epoch else snapshot.version
+    return None
 
 
 async def _is(value: bool) -> bool:

@@ -190,7 +190,8 @@ async def check_that_the_outbox_drains(present: Running, recorded: dict[str, Any
     incomplete = tuple(f"/v1/sessions/{recorded['sessions'][name]}/events" for name in (SET_ASIDE, RETRYING))
     changed = ("/v1/sessions?", *incomplete)
     await present.send_again([each for each in reads if not each.path.startswith(changed)], audited=True)
-    await present.send_again(exchanges(recorded["replays"]))
+    # The worker deletes answers to requests about webhooks that are older than a day by the clock of Postgres.
+    await present.send_again([each for each in exchanges(recorded["replays"]) if "/webhooks" not in each.path])
     lists = [each for each in reads if each.path.startswith("/v1/sessions?limit=200")]
     for old, new in zip(lists, await asyncio.to_thread(present.client.send_all, lists), strict=True):
         # A session that is over appears in lists when Postgres has it.
