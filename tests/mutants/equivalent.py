@@ -29,6 +29,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "return bool(self.stages[number].at_zero) and number - 1 < len(self.stages)",
     ): "the wire refuses at_zero in the last stage, so no stage with at_zero has the last number",
     (
+        "turns.py",
+        "omit remaining_ms",
+        "return (replace(extended, ends_at_ms=now_ms + extended_ms), None)",
+    ): "the begin of the next turn or of the hold sets the session's own budget to the other returned value, None",
+    (
         "upcoming_event.py",
         "flip Or",
         "return 0 if active is None and active.lag is None else min(active.lag.quota_ms, MAX_GRACE_MS)",
