@@ -31,8 +31,9 @@ run: install ## run `synckairos dev`: embedded stores, server and worker; ARGS="
 	@exec $(PYTHON) -m synckairos dev $(ARGS)
 
 # All tests run in several processes, each with its own stores. A file of tests runs in one process. Tests with
-# processes of their own wait for them most of the time, so there are more processes than cores.
-PARALLEL := -n 3 --dist loadfile
+# processes of their own wait for them most of the time, so there are more processes than cores. The slow files come
+# first, in the order of their paths; xdist would begin with the files that have the most tests.
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 
 test: install tools $(JS_STAMP) $(DEPLOYMENT_STAMP) ## run all tests on real stores; ARGS is passed to pytest and leaves out those of clients/js
 	$(PYTHON) -m pytest $(or $(ARGS),$(PARALLEL))
