@@ -23,11 +23,11 @@ import uvloop
 
 from loadtests.stores import valkey_and_postgres
 from synckairos.config import Settings
+from tests.deployment_environment import PYTHON
 from tests.e2e.load import Load, run_load
 from tests.e2e.test_monitoring import DASHBOARDS, Fleet, run_job, running_fleet, use_every_part, watchers
 from tests.processes import Process, spawn_server
 from tests.prometheus import Prometheus
-from tests.proxies import DEPLOYMENT
 
 RATE_INTERVAL = "20s"
 """Time of rates. Prometheus scrapes each second, as in the tests."""
@@ -106,7 +106,7 @@ async def data_of(document: dict[str, Any], prometheus: Prometheus, began: float
 def draw(data: dict[str, Any], path: Path) -> None:
     """Draw a dashboard into a PNG file, in the environment that has the drawing library."""
     subprocess.run(
-        [DEPLOYMENT / "python", Path(__file__).parent / "draw_dashboard.py", path],
+        [PYTHON, Path(__file__).parent / "draw_dashboard.py", path],
         input=json.dumps(data), text=True, check=True,
     )  # fmt: skip
 

@@ -20,12 +20,11 @@ from typing import Literal
 import httpx
 
 from synckairos.embedded.guarded_child import ChildProcess
+from tests.deployment_environment import PROGRAMS as PROGRAMS_OF_DEPLOYMENT
 from tests.ports import free_port
 from tests.waiting import eventually
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
-DEPLOYMENT = Path(__file__).parents[1] / "build" / "deployment" / "bin"
-"""Programs that `make test` installs for the tests of deploy/ only."""
 SUB_PATH = "/clock"
 UPSTREAM = "127.0.0.1:3000"
 
@@ -161,7 +160,9 @@ class ProxyConfig:
 
     def command(self, template: tuple[str, ...]) -> list[str]:
         """Return the command line of `template`, with the whole path of the program."""
-        program = shutil.which(template[0], path=os.pathsep.join((os.environ["PATH"], "/usr/sbin", str(DEPLOYMENT))))
+        program = shutil.which(
+            template[0], path=os.pathsep.join((os.environ["PATH"], "/usr/sbin", str(PROGRAMS_OF_DEPLOYMENT)))
+        )
         assert program is not None, f"{template[0]} is missing: `make test` installs it"
         return [program, *(each.format(folder=self.folder, config=self.path) for each in template[1:])]
 

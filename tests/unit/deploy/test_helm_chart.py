@@ -18,12 +18,12 @@ from synckairos import __version__
 from synckairos.cli import main
 from synckairos.config import Settings, env_variables_of
 from synckairos.telemetry.metrics import WEBSOCKET_CONNECTIONS
+from tests.deployment_environment import PYTHON
 from tests.unit.docs.pages import DOCUMENTS, code_blocks
 
 ROOT = DOCUMENTS.parent
 CHART = ROOT / "deploy" / "helm" / "synckairos"
 PROGRAM = Path(__file__).with_name("render_chart.py")
-PYTHON = ROOT / "build" / "deployment" / "bin" / "python"
 HAS_HELM = platform.machine() == "x86_64" or sys.platform == "darwin"
 
 pytestmark = pytest.mark.skipif(not HAS_HELM, reason="the package with Helm has no wheel for this platform")
