@@ -9,7 +9,7 @@ from synckairos.admin.control_channel import open_control_channel
 from synckairos.admin.jobs import parse_day_or_instant
 from synckairos.config import Settings
 from synckairos.principal import Principal
-from synckairos.stored_credentials.revoked_families import end_family
+from synckairos.stored_credentials.revoked_credentials import end_revoked_credentials
 from synckairos.stored_credentials.table import CredentialTable
 from synckairos.wire.body_parser import parse_body
 from synckairos.wire.control_entry import Revocation
@@ -35,7 +35,7 @@ async def create_revocation(
     body = parse_body(CreateRevocation, members)
     async with open_control_channel(settings) as (channel, pool):
         made = await channel.revoke_as_requested(Principal.importer(ACTOR, tenant), body)
-        await end_family(CredentialTable(pool), channel, made)
+        await end_revoked_credentials(CredentialTable(pool), channel, made)
     return [_line(made)]
 
 

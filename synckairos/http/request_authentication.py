@@ -65,10 +65,9 @@ class RequestAuthentication:
     ) -> RequestCaller:
         """Return the caller of a request, with its refusal if the request is not allowed.
 
-        `headers` are the headers by lower-case name.
-        `operation` is the operation of the request, None for a path or a method without an operation. `path_parameters`
-        are the values of the path's parameters by name. The rules of the scope `session` are not checked here, see
-        `authorize_without_session`.
+        `headers` are the headers of the request by lower-case name. `operation` is the operation of the request, None
+        for a path or a method without an operation. `path_parameters` are the values of the path's parameters by name.
+        The rules of the scope `session` are not checked here, see `authorize_without_session`.
         """
         is_monitor, refusal = False, None
         principal = self._principal_without_credential(scope)

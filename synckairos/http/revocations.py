@@ -8,7 +8,7 @@ from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.revocations.channel import ControlChannel
 from synckairos.store.rate_limits import RateLimits
-from synckairos.stored_credentials.revoked_families import end_family
+from synckairos.stored_credentials.revoked_credentials import end_revoked_credentials
 from synckairos.stored_credentials.table import CredentialTable
 from synckairos.wire import revocations as wire
 
@@ -52,7 +52,7 @@ class RevocationRoutes:
         body = await request.read_body(wire.CreateRevocation)
         channel = await self._authorize(request)
         made = await channel.revoke_as_requested(request.principal, body)
-        await end_family(self._table, channel, made)
+        await end_revoked_credentials(self._table, channel, made)
         request.act_target = made.entry_id
         return RestResponse(orjson.dumps({"data": wire.revocation_json(made)}), 201)
 

@@ -307,7 +307,7 @@ class Hub:
 
         The feed reads the store when feed messages were lost. `went_back`: whether the store lost versions. If so, all
         watchers get the state, even if its version is lower than the versions that the watchers have. A task then
-        reads the session, so that the session continues under a new epoch.
+        reads the session. The read continues the session under a new epoch, whose first version all watchers get.
         """
         if (session := self._sessions.get(session_name)) is not None:
             if session.ended_epoch == snapshot.epoch:
@@ -315,7 +315,6 @@ class Hub:
             for subscription in session.subscriptions if went_back else ():
                 subscription.notified = None
             if went_back:
-                # The read continues the session under a new epoch, whose first version all watchers get.
                 self.spawn_request_task(self._restore(session_name))
         self._fan_out(session_name, SessionUpdate(bare_id(session_name), snapshot, self.now_ms()))
 

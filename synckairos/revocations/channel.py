@@ -42,10 +42,16 @@ LEEWAY_MS = 60_000
 """Milliseconds for which a revocation is kept after all credentials that it selects have expired."""
 
 RESERVE = 1
-"""Reserve of revocations by callers without the role `admin`: they leave half of their tenant's places to admins."""
+"""Places of a tenant that revocations by callers without the role `admin` leave free, for each place that they take.
+
+So they take at most half of the places of the tenant.
+"""
 
 RESERVE_OF_SIGN_OUTS = 3
-"""Reserve of revocations of session tokens by their bearers, who are many: they leave three quarters of the places."""
+"""Places that revocations of session tokens by their bearers leave free, for each place that they take.
+
+So they take at most a quarter of the places of the tenant.
+"""
 
 DISCONNECTION_MS = 60_000
 """Milliseconds for which a disconnection is kept, so that instances that missed its message still execute it."""
@@ -227,19 +233,19 @@ class ControlChannel:
         An entry that exists already is kept.
 
         A tenant can have as many entries as the channel has places left, so that one tenant gets at most half of the
-        channel, and others always get a part. `reserve` says how many parts of the tenant's places these entries leave
-        for one that they get. Changes of tenants by operators have only the maximum of the channel.
+        channel, and others always get a part. `reserve` is the number of the tenant's places that stay free for each
+        place that these entries take. Changes of tenants by operators have only the maximum of the channel.
 
         Raises: StoreUnavailable. TooManyRevocations if a maximum is reached.
         """
-        new = {text: each for each in entries if (text := each.render()) not in self._entries}
+        rendered = {each.render(): each for each in entries}
+        new = {text: each for text, each in rendered.items() if text not in self._entries}
         counts = Counter(each.tenant for each in new.values() if not isinstance(each, TenantChange))
         places_left = control_store.MAX_ENTRIES - len(self._entries) - len(new) + 1
         for tenant, count in counts.items():
             if (self._tenant_entries[tenant] + count - 1) * (2 * reserve + 1) >= places_left:
                 raise TooManyRevocations
-        texts = [each.render() for each in entries]
-        if texts and not await self._store.append(texts, keeps_reserve=reserve > 0):
+        if rendered and not await self._store.append([*rendered], keeps_reserve=reserve > 0):
             raise TooManyRevocations
         # The caller's next request can arrive before the message, on this instance.
         for text in new:

@@ -105,7 +105,7 @@ class RefusedLink(Struct, frozen=True):
 
 
 class RedemptionRules(Struct, frozen=True):
-    """The tenants whose links can be redeemed, in addition to those that Postgres knows as closed.
+    """The rules by which a redemption accepts the tenant of a link. The tenant must also be active in Postgres.
 
     - `requires_registration`: only links of registered tenants and of the default tenant can be redeemed.
     - `page`: the tenants that accept the page of the request, None if all do.

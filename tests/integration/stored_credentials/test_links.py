@@ -12,7 +12,7 @@ from synckairos.config import Settings
 from synckairos.errors import RateLimitExceeded, TooManyCredentials
 from synckairos.identity.secret_text import make_secret_text
 from synckairos.postgres.pool import PostgresPool
-from synckairos.stored_credentials.revoked_families import end_family
+from synckairos.stored_credentials.revoked_credentials import end_revoked_credentials
 from synckairos.stored_credentials.session_tokens import LINK_IDLE_S, SIGN_IN_IDLE_S, SIGN_IN_LIFE_S
 from synckairos.stored_credentials.table import CredentialTable
 from synckairos.stored_credentials.verifier import LINK_REFUSED
@@ -176,7 +176,7 @@ async def test_revocation_of_a_key_is_announced_for_the_links_below_it(nodes: No
     if by == "worker":
         await node.copy_revocations()
     else:
-        await end_family(node.table, node.node.channel, made)
+        await end_revoked_credentials(node.table, node.node.channel, made)
     await until(lambda: other.verifier.cached_count == 1)  # without a refresh of the cache
     assert [await other.refusal_of(each) for each in tokens] == ["UNAUTHORIZED", ""]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -108,10 +109,7 @@ async def test_steps_of_several_requests_run_one_in_a_turn_of_the_loop_without_a
 
 async def test_request_within_a_request_of_the_same_task_does_not_wait_for_it() -> None:
     shares, steps = processor_time_with_much_use("a", "b"), list[str]()
-    requests = [
-        shares.run(client, lambda client=client: shares.run(client, record_steps(steps, client)))  # type: ignore[misc]
-        for client in ("a", "b")
-    ]
+    requests = [shares.run(client, partial(shares.run, client, record_steps(steps, client))) for client in ("a", "b")]
     async with asyncio.timeout(10):
         await asyncio.gather(*requests)
     assert sorted(steps) == ["a"] * 3 + ["b"] * 3

@@ -1,7 +1,7 @@
-"""Ends of the API keys and links below the credentials that a revocation selects.
+"""Ends of the stored credentials that a revocation selects, and of the API keys and links below them.
 
-The control channel does not know which credential made which. So a revocation alone ends the credentials that it
-selects, and the credentials below them end when they are announced too.
+The control channel does not know which credential made which other credential. So a revocation alone ends only the
+credentials that it selects. The credentials below them end when revocations of them are announced too.
 """
 
 from contextlib import suppress
@@ -12,7 +12,7 @@ from synckairos.stored_credentials.table import CredentialTable
 from synckairos.wire.control_entry import Revocation
 
 
-async def end_family(table: CredentialTable, channel: ControlChannel, revocation: Revocation) -> None:
+async def end_revoked_credentials(table: CredentialTable, channel: ControlChannel, revocation: Revocation) -> None:
     """End the stored credentials that a new revocation selects, and announce the ends of those below them.
 
     If this is not possible now, a worker does it later, when it copies the revocation.
