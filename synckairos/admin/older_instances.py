@@ -11,7 +11,7 @@ import psycopg
 from synckairos.config import Settings
 from synckairos.postgres.pool import CONNECT_TIMEOUT_S, RELEASE_PREFIX, unreachable_as_store_unavailable
 from synckairos.store.keys import Keys
-from synckairos.store.presence import names_release, read_living_instances
+from synckairos.store.presence import read_living_instances, reads_tenants
 from synckairos.store.shared_connection import RedisPipe
 
 WATCH_S = 30.0
@@ -49,7 +49,7 @@ async def find_older_instances(settings: Settings, watch_s: float = WATCH_S) -> 
             ) as connection:
                 while True:
                     living = await read_living_instances(pipe, keys)
-                    older = [f"the server {each}" for each in sorted(living) if not names_release(each)]
+                    older = [f"the server {each}" for each in sorted(living) if not reads_tenants(each)]
                     rows = await (await connection.execute(_CONNECTIONS, [RELEASE_PREFIX])).fetchall()
                     older += [f"a process with the connection '{name}'" for (name,) in rows]
                     if older or loop.time() >= end_s:

@@ -15,9 +15,8 @@ from synckairos.postgres.transaction import Transaction
 _Version = tuple[str, UUID, str, int]
 """Tenant, session id, epoch and number of a version."""
 
-
 SPARSE_VERSIONS = 32
-"""Maximum number of consecutive versions of a small session without a document, with sparse snapshots."""
+"""Number of consecutive versions of a small session of which at least one has a document, with sparse snapshots."""
 
 
 class StoredSnapshot(NamedTuple):

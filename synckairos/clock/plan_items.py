@@ -86,7 +86,7 @@ def fix_planned_starts(state: Session, started_at_ms: int) -> Session:
 def names_participants(state: Session) -> bool:
     """Return whether the plan decides who has each turn, because some item names a participant.
 
-    An item that names no participant then belongs to nobody. Without such an item, the rotation decides.
+    An item that names no participant then has no participant. Without such an item, the rotation decides.
     """
     return bool(state.plan) and any(item.participant_id is not None for item in state.plan)
 

@@ -328,7 +328,12 @@ class HistoryReader:
 
 
 async def _build_documents(rows: Sequence[Row]) -> list[bytes]:
-    """Return the documents of rows of the query `events`. Only large sessions have rows with splices."""
+    """Return the documents of rows of the query `events`.
+
+    If rows have splices, a thread builds the documents, because documents of large sessions take milliseconds.
+
+    Raises: ValueError if a row is missing that a document needs.
+    """
     if all(row[-2] is None for row in rows):
         return [row[9] for row in rows]
     documents = RowDocuments()

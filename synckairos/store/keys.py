@@ -201,7 +201,7 @@ class Keys(Struct, frozen=True):
 
     @property
     def older_instances_seen(self) -> str:
-        """Return the key of the mark that an instance of an earlier release ran. It expires, see `HistoryFormat`."""
+        """Return the key of the mark that an instance of an earlier release ran. See `HistoryFormatChoice`."""
         return f"{self.prefix}:older"
 
     @property

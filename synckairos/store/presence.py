@@ -186,8 +186,8 @@ def make_instance_name() -> str:
     return secrets.token_hex(8) + _RELEASE
 
 
-def names_release(instance: str) -> bool:
-    """Return whether the name of an instance says that its release knows tenants."""
+def reads_tenants(instance: str) -> bool:
+    """Return whether the name of an instance says that its release reads data of tenants."""
     return instance.endswith(_READS_TENANTS)
 
 

@@ -12,7 +12,7 @@ from synckairos.config import Settings
 from synckairos.postgres.migrate import migrate, read_migrations
 from synckairos.postgres.migrations_dir import migrations_dir
 from synckairos.store.keys import Keys
-from synckairos.store.presence import make_instance_name, names_release
+from synckairos.store.presence import make_instance_name, reads_tenants
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 from tests.integration.postgres.generated_rows import insert_sessions
 from tests.waiting import eventually
@@ -104,5 +104,5 @@ async def test_fence_waits_until_no_older_instance_is_heard(old_database_url: st
 
 def new_instance_name() -> str:
     name = make_instance_name()
-    assert names_release(name)
+    assert reads_tenants(name)
     return name
