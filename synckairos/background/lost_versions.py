@@ -62,6 +62,8 @@ class LostVersionCheck:
         try:
             await self._sessions.recover_lost_version(session_name, lost)
         except SessionNotFound:
+            if lost.deleted:
+                return  # the lost deletion was repeated
             logger.warning("session lost", session_id=session_name, version=lost.version, epoch=lost.epoch)
         except InvalidStoredData:
             logger.warning("session not recovered", session_id=session_name)

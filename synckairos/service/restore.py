@@ -1,5 +1,7 @@
 """Restoring of evicted sessions from Postgres to Redis, and recovery of sessions after data loss."""
 
+from synckairos.clock import engine
+from synckairos.clock.commands import Delete
 from synckairos.clock.model import Session
 from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session
 from synckairos.errors import SessionNotImported, StoreUnavailable
@@ -34,6 +36,8 @@ CAUSED_BY_RECOVERY = CommitCause(*_RECOVERY)
 If version numbers between the last remaining version and this version are left out, the cause has the argument
 `from_version`, the number of the last remaining version.
 """
+
+_CAUSED_BY_LOST_DELETION = CommitCause("recovery", "delete")
 
 logger = log.get_logger(__name__)
 
@@ -134,21 +138,24 @@ class SessionRestorer:
         """Continue a session that Redis has, but without the version `lost`, under a new epoch. Return the session.
 
         `stored` is the session in Redis. The session continues from the newer of `stored` and the latest version in
-        Postgres. Its version number is higher than that of `lost`, so a lost version number is never issued again. If
-        another instance has changed the session first, return the session of that instance.
+        Postgres, if both have the same epoch, else from `stored`. Its version number is higher than that of `lost`, so
+        a lost version number is never issued again. If a deletion was lost, the session is deleted again. If another
+        instance has recovered the session first, return the session of that instance.
 
         Raises: StoreUnavailable if Redis or Postgres does not answer. InvalidStoredData.
         """
+        base = AuditedVersion(session_name, stored.snapshot)
         audited = await self._history.read_latest_version(session_name)
-        if audited is not None:
+        epoch, version = stored.snapshot.epoch_and_version
+        if audited is not None and audited.snapshot.epoch == epoch and audited.snapshot.version > version:
             newest = audited.snapshot
-            if newest.epoch != stored.snapshot.epoch or newest.version <= stored.snapshot.version or newest.deleted:
-                audited = None
-        if audited is None:
-            audited = AuditedVersion(session_name, stored.snapshot)
+            if not newest.deleted:
+                base = audited
+            elif newest.version >= lost.version:
+                lost = KnownVersion(epoch, newest.version, newest.tag, lost.at_ms, deleted=True)
         with reporting_invalid_data(self._store.keys.session(session_name)):
-            state = parse_session(audited.snapshot.document)
-        return await self._recover(session_name, stored, audited, state, lost)
+            state = parse_session(base.snapshot.document)
+        return await self._recover(session_name, stored, base, state, lost)
 
     async def _restore_evicted(
         self, session_name: str, audited: AuditedVersion, state: Session
@@ -179,8 +186,8 @@ class SessionRestorer:
         """Continue a session whose newest versions are lost from `state`, under a new epoch.
 
         `base` is the session in Redis, None if Redis does not have it. `state` is the parsed document of `audited`.
-        `known` is the newest version that this instance has seen. If another instance has recovered the session first,
-        return the session of that instance.
+        `known` is the newest version that is known to have existed. If it is the deletion of this epoch, the session is
+        deleted again. If another instance has recovered the session first, return the session of that instance.
         """
         epoch, now_ms = make_session_epoch(await self._load_generation(session_name)), await self._store.now_ms()
         after_version = 0 if known is None else known.version
@@ -189,12 +196,19 @@ class SessionRestorer:
         cause = CAUSED_BY_RECOVERY
         if recovered.version > state.version + 1:
             cause = CommitCause(*_RECOVERY, {"from_version": state.version})
-        prepared = prepare_commit(session_name, base, [build_version(transition, cause)], recovered, by_time=True)
+        versions = [build_version(transition, cause)]
+        if known is not None and known.deleted and known.epoch == state.epoch:
+            deletion = engine.apply(recovered, Delete(), recovered.updated_at_ms)
+            versions += [build_version(each, _CAUSED_BY_LOST_DELETION) for each in deletion.all_transitions]
+            recovered = deletion.all_transitions[-1].state
+        prepared = prepare_commit(session_name, base, versions, recovered, by_time=True)
         if audited.records:
             ttl_ms = find_records_ttl_ms(prepared.commit.due_ms, now_ms)
             await self._store.add_idempotency_records(session_name, audited.records, ttl_ms)
         outcome = await self._store.commit(prepared.commit)
         if isinstance(outcome, CommitConflict):
+            if outcome.stored is not None and outcome.lost is not None:
+                return await self.recover_lost_versions(session_name, outcome.stored, outcome.lost)
             return outcome.stored
         RECOVERED_SESSIONS.inc()
         logger.warning("session recovered", session_id=session_name, version=recovered.version, epoch=epoch)

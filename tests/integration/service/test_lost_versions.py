@@ -15,7 +15,7 @@ from synckairos.clock.commands import Complete, Create, Delete, Start, Switch, U
 from synckairos.clock.model import EventType, SyncMode
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
-from synckairos.errors import PreconditionFailed, VersionConflict
+from synckairos.errors import PreconditionFailed, SessionNotFound, VersionConflict
 from synckairos.principal import TIMEKEEPER
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from tests.integration.data_loss import CALLER, create_started, draining, switch, wait_until_drained
@@ -62,6 +62,49 @@ async def lost_switches(settings: Settings, count: int) -> AsyncIterator[tuple[P
 
 def with_precondition(session_id: str, precondition: VersionPrecondition) -> CommandRequest:
     return CommandRequest(CALLER, session_id, Switch(), "switch", precondition=precondition)
+
+
+async def test_recovery_that_meets_a_commit_of_another_instance_is_repeated(settings: Settings) -> None:
+    async with lost_switches(settings, 5) as (parts, unaware, session_id, lost):
+        loaded = await parts.store.load(session_id)
+        assert loaded.lost is not None
+        await switch(unaware, session_id)
+        result = await parts.sessions.execute(CommandRequest(CALLER, session_id, Switch(), "switch"), loaded)
+        assert result.snapshot.epoch != lost.snapshot.epoch
+        assert result.snapshot.version == lost.snapshot.version + 2
+
+
+@pytest.mark.parametrize("remaining", ["redis", "redis, with the deletion in postgres", "postgres"])
+async def test_lost_deletion_is_repeated(own_settings: Settings, remaining: str) -> None:
+    async with AsyncExitStack() as stack:
+        parts, other = [await stack.enter_async_context(open_parts(own_settings)) for _ in range(2)]
+        session_id = await create_started(parts)
+        if remaining == "postgres":
+            async with draining(own_settings):
+                await wait_until_drained(parts)
+        lose = await save(parts, session_id)
+        before = await read(parts, session_id)
+        is_drained = "deletion" in remaining
+        if is_drained:
+            await switch(parts, session_id)
+        deleter = other if is_drained else parts
+        await deleter.sessions.execute(CommandRequest(CALLER, session_id, Delete(), "delete"))
+        if is_drained:
+            async with draining(own_settings):
+                await wait_until_drained(parts)
+        await lose()
+        if remaining == "postgres":
+            await parts.pipe.call("UNLINK", parts.store.keys.session(session_id))
+        with pytest.raises(SessionNotFound):
+            await read(parts, session_id)
+        stored = (await parts.store.load(session_id)).stored
+        assert stored is not None
+        assert stored.snapshot.deleted
+        assert stored.snapshot.epoch != before.snapshot.epoch
+        with pytest.raises(SessionNotFound):
+            await read(other, session_id)
+        async with draining(own_settings):
+            await check_audit(parts, own_settings, session_id)
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -407,8 +407,8 @@ class Event:
 class Transition:
     """One fact: an event, and the state after the event.
 
-    The version of `state` is greater by 1 than the version before. The first transition of an imported session has the
-    version that the import gives.
+    The version of `state` is greater by 1 than the version before. There are two exceptions: the first transition of an
+    imported session has the version that the import gives, and a recovery leaves out lost version numbers.
     """
 
     event: Event
