@@ -1,8 +1,11 @@
 """The format in which commits write messages of the version history, and its choice.
 
 Instances of the release before cannot read packed messages (`wire/packed_history.py`). So an instance writes them only
-if all living instances read them, and if no other instance has lived for a day. During an upgrade and the day after it,
-both releases therefore read all messages, also after a rollback.
+if all instances with a heartbeat in Redis read them, and if no other instance had one for a day. During an upgrade and
+the day after it, both releases therefore read all messages, also after a rollback.
+
+Redis keeps heartbeats for an hour. So an upgrade that first ends all instances of the release before has the same day,
+if the first new instance starts within that hour.
 """
 
 import asyncio
@@ -10,7 +13,7 @@ from contextlib import suppress
 
 from synckairos.errors import StoreUnavailable
 from synckairos.store.keys import Keys
-from synckairos.store.presence import read_living_instances, reads_packed_history
+from synckairos.store.presence import read_instance_names, reads_packed_history
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe
 
@@ -40,16 +43,17 @@ class HistoryFormatChoice:
         self._chosen = chosen
 
     async def choose(self) -> None:
-        """Read the names of the living instances, and choose the format. Two round trips.
+        """Read the names of all instances with a heartbeat in Redis, and choose the format. Two round trips.
 
-        If an instance of an earlier release lives, Redis keeps a mark of it for `AFTER_OLDER_INSTANCES_S`.
+        If one of them is of an earlier release, Redis keeps a mark of it for `AFTER_OLDER_INSTANCES_S`. Instances that
+        have ended count too, because they can start again.
 
         Raises: StoreUnavailable if Redis does not answer. The format then stays.
         """
-        living = await read_living_instances(self._pipe, self._keys)
+        names = await read_instance_names(self._pipe, self._keys)
         key = self._keys.older_instances_seen
         with translated_errors():
-            if all(map(reads_packed_history, living)):
+            if all(map(reads_packed_history, names)):
                 self._chosen.is_packed = not await self._pipe.call("EXISTS", key)
             else:
                 self._chosen.is_packed = False

@@ -199,8 +199,6 @@ def reads_packed_history(instance: str) -> bool:
 async def read_living_instances(pipe: RedisPipe, keys: Keys) -> frozenset[str]:
     """Return the names of the instances whose last heartbeat is not older than `DEAD_AFTER_S`. One round trip.
 
-    Only a server removes the heartbeats of dead instances. So after the last server ended, they stay for some time.
-
     Raises: StoreUnavailable if Redis does not answer.
     """
     with translated_errors():
@@ -208,6 +206,17 @@ async def read_living_instances(pipe: RedisPipe, keys: Keys) -> frozenset[str]:
     oldest_ms = parse_time_ms(time) - DEAD_AFTER_S * 1000
     beats = zip(found[::2], found[1::2], strict=True)
     return frozenset(_decode_name(name) for name, score in beats if float(score) >= oldest_ms)
+
+
+async def read_instance_names(pipe: RedisPipe, keys: Keys) -> frozenset[str]:
+    """Return the names of all instances with a heartbeat in Redis, living or not. One round trip.
+
+    Only a server removes the heartbeats of dead instances. So after the last server ended, they stay for an hour.
+
+    Raises: StoreUnavailable if Redis does not answer.
+    """
+    with translated_errors():
+        return frozenset(map(_decode_name, await pipe.call("ZRANGE", keys.instance_heartbeats, 0, -1)))
 
 
 def _decode_name(name: bytes) -> str:
