@@ -12,6 +12,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from pydantic import SecretStr
 
 from synckairos.config import Settings
+from tests.e2e.chromium import TIMEOUT_MS
 from tests.e2e.demo_page import board, expect_active, expect_mood, origin, press, session_id
 from tests.integration.authentication import bearer, make_token
 from tests.integration.rest_server import chess_body
@@ -73,13 +74,23 @@ def sign_in(page: Page, text: str) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
+UNTIL_NO_TOKEN_IS_KEPT = """async (timeoutMs) => {
+    const end = performance.now() + timeoutMs;
+    while (Object.values({ ...sessionStorage, ...localStorage }).some(each => each.includes("."))) {
+        if (performance.now() > end) throw new Error("the page still keeps a token");
+        await new Promise(done => setTimeout(done, 10));
+    }
+}"""
+"""A wait in the page. `wait_for_function` evaluates a text at each try, which the policy of the page refuses."""
+
+
 def expect_signed_out(page: Page, reason: str) -> None:
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     expect(page.locator("#sign-in-reason")).to_have_text(reason)
     expect(page.locator(".board")).to_have_count(0)
     expect(page.locator("#caller")).to_be_hidden()
     # Two attempts in a row can have the same reason. The page keeps the token until the server has refused it.
-    page.wait_for_function("Object.values({ ...sessionStorage, ...localStorage }).every(each => !each.includes('.'))")
+    page.evaluate(UNTIL_NO_TOKEN_IS_KEPT, TIMEOUT_MS)
 
 
 def test_link_with_a_token_signs_in_and_the_token_is_in_no_url_storage_of_the_browser_or_log(

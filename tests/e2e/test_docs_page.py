@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.chromium import TIMEOUT_MS
 from tests.processes import Process
@@ -52,10 +52,10 @@ def test_page_shows_each_operation_message_and_close_code_of_the_descriptions(
 
 def test_page_with_all_parts_open_is_not_wider_than_a_phone(page: Page) -> None:
     page.evaluate("for (const each of document.querySelectorAll('details.operation')) each.open = true")
-    page.wait_for_function("!document.querySelector('details.operation .inside:empty')")
+    expect(page.locator("details.operation .inside:empty")).to_have_count(0)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     page.evaluate("for (const each of document.querySelectorAll('details.nested')) each.open = true")
-    page.wait_for_function("document.querySelectorAll('details.nested details.nested').length > 0")
+    expect(page.locator("details.nested details.nested")).not_to_have_count(0)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
