@@ -8,12 +8,9 @@ sends the newest counts.
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple
 
 from synckairos.errors import Forbidden, InvalidStoredData, StoreUnavailable
 from synckairos.principal import Principal, Role
@@ -24,6 +21,7 @@ from synckairos.realtime.presence_sync_state import (
     apply_change_message,
     apply_heartbeat_reply,
 )
+from synckairos.realtime.session_presence import SessionPresence
 from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimeLimits
 from synckairos.realtime.watcher_interface import Subscription, Watcher
 from synckairos.session_names import bare_id
@@ -64,58 +62,6 @@ def presence_identity(principal: Principal, role: Role, declared_id: str | None 
     return PresenceIdentity(role, principal.participant_id)
 
 
-class _WatcherEntry(NamedTuple):
-    identity: PresenceIdentity
-    wants_frames: bool
-
-
-@lru_cache(maxsize=256)
-def _watcher_entry(identity: PresenceIdentity, wants_frames: bool) -> _WatcherEntry:
-    # Equal entries share one object, so that ten thousand viewers need the memory of one entry.
-    return _WatcherEntry(identity, wants_frames)
-
-
-class _SessionPresence:
-    """Presence of one session: the watchers on this instance, and the total of all instances."""
-
-    __slots__ = (
-        *("entries", "frame", "frame_time_ms", "is_changed", "local_counts", "next_frame_s", "other_instances"),
-        *("owed", "total", "written"),
-    )
-
-    def __init__(self) -> None:
-        self.entries: dict[Subscription, _WatcherEntry] = {}
-        self.local_counts: Counter[PresenceIdentity] = Counter()
-        self.owed: set[Subscription] = set()
-        """Subscriptions that must still get `frame`."""
-        self.written: bytes | None = b""
-        """The latest counts that this instance wrote to Redis. None if Redis may have lost these counts."""
-        self.other_instances: tuple[str, ...] = ()
-        """Names of the other instances with watchers of this session."""
-        self.total: PresenceCounts | None = None
-        """Sum of the counts of all instances. None before the first round."""
-        self.frame = b""
-        """The newest PRESENCE frame, which contains `total`. Empty before the first round."""
-        self.frame_time_ms = 0
-        """The time of Redis in `frame`, ms since the Unix epoch."""
-        self.is_changed = False
-        """Whether `frame` changed and its sending to all watchers has not begun."""
-        self.next_frame_s = 0.0
-        """The earliest instant at which a changed frame may be sent, in seconds by `time.monotonic()`."""
-
-    def frame_for(self, subscription: Subscription) -> bytes:
-        """Return `frame` for a subscription. If its client gets one row, the frame names no other participant."""
-        only = subscription.only
-        if only is None or self.total is None:
-            return self.frame
-        participants = tuple(each for each in self.total.participants if each == only)
-        total = PresenceCounts(self.total.roles, participants)
-        return v3_messages.presence_frame(subscription.session_id, self.frame_time_ms, total)
-
-    def local(self) -> PresenceCounts:
-        return PresenceCounts.from_connections(self.local_counts)
-
-
 class PresenceTracker:
     """Counts the watchers of the sessions that are watched on this instance, and sends PRESENCE frames to them."""
 
@@ -125,7 +71,7 @@ class PresenceTracker:
         self._store = store
         self._server_time = server_time
         self._timings = timings
-        self._sessions: dict[str, _SessionPresence] = {}
+        self._sessions: dict[str, SessionPresence] = {}
         # Session names for the next round, in order of insertion: counts to write, counts to read, frames to send.
         self._to_write: dict[str, None] = {}
         self._to_read: dict[str, None] = {}
@@ -147,23 +93,15 @@ class PresenceTracker:
         session_name = subscription.session_name
         session = self._sessions.get(session_name)
         if session is None:
-            session = self._sessions[session_name] = _SessionPresence()
-        session.entries[subscription] = _watcher_entry(identity, wants_frames)
-        session.local_counts[identity] += 1
-        if wants_frames:
-            session.owed.add(subscription)
+            session = self._sessions[session_name] = SessionPresence()
+        session.add(subscription, identity, wants_frames=wants_frames)
         self._schedule_write(session_name)
 
     def remove(self, subscription: Subscription) -> None:
         """Stop to count a watcher, from the next round on. Do nothing if the watcher is not counted."""
         session = self._sessions.get(subscription.session_name)
-        if session is None or (entry := session.entries.pop(subscription, None)) is None:
-            return
-        session.local_counts[entry.identity] -= 1
-        if not session.local_counts[entry.identity]:
-            del session.local_counts[entry.identity]
-        session.owed.discard(subscription)
-        self._schedule_write(subscription.session_name)
+        if session is not None and session.remove(subscription):
+            self._schedule_write(subscription.session_name)
 
     def change_identity(self, subscription: Subscription, identity: PresenceIdentity) -> None:
         """Count a watcher under another identity, from the next round on. Do nothing if the watcher is not counted.
@@ -171,14 +109,8 @@ class PresenceTracker:
         Called after the credential of the watcher was replaced. The watcher gets a frame only if the counts change.
         """
         session = self._sessions.get(subscription.session_name)
-        if session is None or (entry := session.entries.get(subscription)) is None or entry.identity == identity:
-            return
-        session.entries[subscription] = _watcher_entry(identity, entry.wants_frames)
-        session.local_counts[identity] += 1
-        session.local_counts[entry.identity] -= 1
-        if not session.local_counts[entry.identity]:
-            del session.local_counts[entry.identity]
-        self._schedule_write(subscription.session_name)
+        if session is not None and session.change_identity(subscription, identity):
+            self._schedule_write(subscription.session_name)
 
     def send_unsent_frames(self, watcher: Watcher) -> None:
         """Send a watcher the newest unsent PRESENCE frame of each session, as long as its socket is ready.
@@ -240,7 +172,7 @@ class PresenceTracker:
     async def _write(self, session_names: list[str]) -> None:
         sessions = {each: session for each in session_names if (session := self._sessions.get(each)) is not None}
         registrations = self._sync.registrations
-        values = {each: session.local().render() if session.entries else b"" for each, session in sessions.items()}
+        values = {each: session.local().render() if session.has_watchers else b"" for each, session in sessions.items()}
         try:
             await self._store.write_counts(values)
             if changed := [each for each, value in values.items() if sessions[each].written != value]:
@@ -252,7 +184,7 @@ class PresenceTracker:
             # If a heartbeat registered a new name in the meantime, the counts were written under the old name. The
             # store has removed the old name with its counts.
             session.written = values[session_name] if registrations == self._sync.registrations else None
-            if session.entries:
+            if session.has_watchers:
                 self._to_read[session_name] = None
             elif not session.written and self._sessions.get(session_name) is session:
                 del self._sessions[session_name]
@@ -308,7 +240,7 @@ class PresenceTracker:
                 continue
             if session.is_changed and now_s >= session.next_frame_s:
                 session.is_changed = False
-                session.owed.update(each for each, entry in session.entries.items() if entry.wants_frames)
+                session.owe_frame_to_all()
                 pause_s = len(session.owed) * len(session.frame) / self._timings.presence_bytes_per_s
                 session.next_frame_s = now_s + min(self._timings.presence_longest_pause_s, pause_s)
             for subscription in tuple(session.owed):
