@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from synckairos.admin.control_channel import open_control_channel
 from synckairos.config import Settings, env_variables_of, is_set
-from synckairos.config.settings import env_variable_text
+from synckairos.config.environment_variables import env_variable_text
 from synckairos.errors import StoreUnavailable, SyncKairosError, Unauthorized, ValidationFailed
 from synckairos.frozen_replace import replace
 from synckairos.history.reader import open_history_pool

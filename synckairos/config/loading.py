@@ -11,7 +11,8 @@ from typing import Any
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
-from synckairos.config.settings import PREFIX, BadSettings, Settings, env_variables_of
+from synckairos.config.environment_variables import PREFIX, env_variables_of
+from synckairos.config.settings import BadSettings, Settings
 
 VARIABLES_OF_COMMANDS = frozenset({f"{PREFIX}TOKEN"})
 """Variables that are no settings of a process: commands of a client read them as options."""

@@ -5,7 +5,8 @@ from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from synckairos.config.settings import PREFIX, Settings, env_variable_text, env_variables_of
+from synckairos.config.environment_variables import PREFIX, env_variable_text, env_variables_of
+from synckairos.config.settings import Settings
 
 SETTINGS_PAGE = """\
 # Settings
