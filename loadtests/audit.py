@@ -30,7 +30,8 @@ from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.audit.event_copy import COPY_EVENTS, write_event_rows
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, NewParticipant, Start, Switch
-from synckairos.clock.model import SyncMode, Transition
+from synckairos.clock.model import SyncMode
+from synckairos.clock.transition import Transition
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.history.cold.object_store import ColdStorage

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from synckairos.clock.model import EventType
+from synckairos.clock.transition import EventType
 
 SessionKey = tuple[str, UUID]
 """The tenant and the id of a session."""

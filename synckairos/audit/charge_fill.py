@@ -24,8 +24,9 @@ from synckairos.audit.entry_rows import BatchRows, ChargeRow, build_charge_rows
 from synckairos.audit.row_documents import RowDocuments
 from synckairos.clock.charges import charges_between
 from synckairos.clock.commands import Undo
-from synckairos.clock.model import Charge, Event, EventType, Session
+from synckairos.clock.model import Session
 from synckairos.clock.recorded_times import RECORDING_EVENTS
+from synckairos.clock.transition import Charge, Event, EventType
 from synckairos.clock.undo import undo_charges
 from synckairos.errors import ValidationFailed
 from synckairos.postgres.access import cross_tenant_access

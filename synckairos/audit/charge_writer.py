@@ -7,7 +7,8 @@ from uuid import UUID
 from synckairos.audit.batch_statements import arrays, execute
 from synckairos.audit.charge_coverage import SessionKey
 from synckairos.audit.entry_rows import BatchRows, ChargeRow
-from synckairos.clock.model import EventType, SyncMode
+from synckairos.clock.model import SyncMode
+from synckairos.clock.transition import EventType
 from synckairos.postgres.transaction import Transaction
 from synckairos.session_names import session_name
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 
 from synckairos.audit.charge_coverage import ChargeCoverage, SessionKey
-from synckairos.clock.model import Charge
+from synckairos.clock.transition import Charge
 from synckairos.session_names import participant_name, session_name, split_session_name
 from synckairos.wire.charges_json import parse_charge_rows
 from synckairos.wire.instants import ms_to_datetime

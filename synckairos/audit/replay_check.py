@@ -19,9 +19,10 @@ from synckairos.clock.begin_turn import block_undo
 from synckairos.clock.commands import AddParticipant, Command, Create, Expire, NewParticipant, Undo, with_actor
 from synckairos.clock.first_edition_compatibility import as_first_edition
 from synckairos.clock.importing import import_session
-from synckairos.clock.model import Charge, EventType, Session, Transition
+from synckairos.clock.model import Session
 from synckairos.clock.overdue import make_warning_without_free_time
 from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session
+from synckairos.clock.transition import Charge, EventType, Transition
 from synckairos.clock.undo import undo_past_free_limit
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace

@@ -15,17 +15,8 @@ from msgspec import Struct
 from synckairos.audit.entry_rows import ParsedEntry, parse_entry
 from synckairos.clock.clock_systems import SuddenDeath
 from synckairos.clock.make_transition import make_event, make_session_event
-from synckairos.clock.model import (
-    Event,
-    EventType,
-    OnTimeout,
-    Participant,
-    Rules,
-    Session,
-    Status,
-    SyncMode,
-    Transition,
-)
+from synckairos.clock.model import OnTimeout, Participant, Rules, Session, Status, SyncMode
+from synckairos.clock.transition import Event, EventType, Transition
 from synckairos.frozen_replace import replace
 from synckairos.wire.field_types import metadata_fault
 from synckairos.wire.instants import datetime_to_ms

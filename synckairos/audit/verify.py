@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from synckairos.audit.entry_rows import EventRow
 from synckairos.audit.replay_check import AuditReplayCheck, ReplayFinding, find_recovered_version
 from synckairos.audit.row_documents import RowDocuments
-from synckairos.clock.model import Charge
 from synckairos.clock.recover_lost_session import OutageChargePolicy
+from synckairos.clock.transition import Charge
 from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors

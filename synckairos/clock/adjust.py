@@ -7,7 +7,7 @@ from synckairos.clock.budget import Budget
 from synckairos.clock.clock_systems import ClockSystem
 from synckairos.clock.commands import Adjust
 from synckairos.clock.make_transition import find_participant_index, make_event, make_session_event, with_next_version
-from synckairos.clock.model import EventType, Group, OnTimeout, Participant, Session, SyncMode, Transition
+from synckairos.clock.model import Group, OnTimeout, Participant, Session, SyncMode
 from synckairos.clock.start_and_end import move_end
 from synckairos.clock.timing import (
     SUDDEN_DEATH,
@@ -16,6 +16,7 @@ from synckairos.clock.timing import (
     find_group_index,
     rearm_warnings,
 )
+from synckairos.clock.transition import EventType, Transition
 from synckairos.errors import ParticipantNotFound, ValidationFailed
 from synckairos.frozen_replace import replace
 

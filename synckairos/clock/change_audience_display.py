@@ -3,7 +3,8 @@
 from synckairos.clock.audience_display import Announcement
 from synckairos.clock.commands import Announce, Screen
 from synckairos.clock.make_transition import make_session_event, with_next_version
-from synckairos.clock.model import EventType, Session, Transition
+from synckairos.clock.model import Session
+from synckairos.clock.transition import EventType, Transition
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
 

@@ -11,8 +11,9 @@ from itertools import compress, count
 from operator import attrgetter, is_not
 
 from synckairos.clock.individual.clock_rows import ClockRows
-from synckairos.clock.model import Charge, Event, EventType, Session, SyncMode, Transition
+from synckairos.clock.model import Session, SyncMode
 from synckairos.clock.recorded_times import RECORDING_EVENTS, recorded_charges
+from synckairos.clock.transition import Charge, Event, EventType, Transition
 from synckairos.frozen_replace import replace
 
 

@@ -12,7 +12,6 @@ from synckairos.clock.lag_compensation import open_lag_account
 from synckairos.clock.make_transition import find_participant_index, make_session_event
 from synckairos.clock.model import (
     MAX_CYCLES,
-    EventType,
     Extensions,
     Group,
     OnTimeout,
@@ -21,11 +20,11 @@ from synckairos.clock.model import (
     Session,
     Status,
     SyncMode,
-    Transition,
 )
 from synckairos.clock.recorded_times import record_session
 from synckairos.clock.start_and_end import check_start_and_end
 from synckairos.clock.timing import clock_system_for
+from synckairos.clock.transition import EventType, Transition
 from synckairos.frozen_replace import replace
 
 MODES_WITH_OWN_BUDGETS = frozenset({SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP})

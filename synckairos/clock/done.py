@@ -2,8 +2,9 @@
 
 from synckairos.clock.commands import Done
 from synckairos.clock.make_transition import find_participant_index, make_event, with_next_version
-from synckairos.clock.model import EventType, Session, Transition
+from synckairos.clock.model import Session
 from synckairos.clock.timing import replace_item
+from synckairos.clock.transition import EventType, Transition
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
 

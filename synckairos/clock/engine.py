@@ -43,7 +43,7 @@ from synckairos.clock.individual.apply_command import (
     refuse_individual_fields,
 )
 from synckairos.clock.make_transition import make_end_transition, make_session_event, with_next_version
-from synckairos.clock.model import EventType, Session, Status, SyncMode, Transition
+from synckairos.clock.model import Session, Status, SyncMode
 from synckairos.clock.overdue import overdue_transitions, state_before_first_timeout
 from synckairos.clock.plan_items import ran_out_of_time
 from synckairos.clock.recorded_times import amend
@@ -51,6 +51,7 @@ from synckairos.clock.reopen import reopen
 from synckairos.clock.set_plan import set_plan
 from synckairos.clock.status_table import status_table_for
 from synckairos.clock.timing import charge_session_until, number_of_turn
+from synckairos.clock.transition import EventType, Transition
 from synckairos.clock.undo import undo
 from synckairos.clock.update_participant import update_participant
 from synckairos.clock.update_session import update_metadata, update_session

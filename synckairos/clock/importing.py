@@ -1,7 +1,8 @@
 """Import of a session from another product. The session continues under an epoch and a version of this product."""
 
 from synckairos.clock.make_transition import make_session_event
-from synckairos.clock.model import EventType, Session, Transition
+from synckairos.clock.model import Session
+from synckairos.clock.transition import EventType, Transition
 from synckairos.frozen_replace import replace
 
 

@@ -8,9 +8,10 @@ from synckairos.clock.first_edition_compatibility import needs_second_edition
 from synckairos.clock.individual.join_leave_clocks import with_new_clock, without_clock
 from synckairos.clock.individual_clock import FULL_FACTOR
 from synckairos.clock.make_transition import find_participant_index, make_event, with_next_version
-from synckairos.clock.model import CurrentTurn, EventType, OnTimeout, Participant, Session, Status, SyncMode, Transition
+from synckairos.clock.model import CurrentTurn, OnTimeout, Participant, Session, Status, SyncMode
 from synckairos.clock.plan_items import find_item_participant, names_participants
 from synckairos.clock.timing import charge_session_until, find_group_index
+from synckairos.clock.transition import EventType, Transition
 from synckairos.clock.turns import end_turn, has_flagged, next_in_rotation, next_session_budget_ms
 from synckairos.errors import InvalidTransition, ParticipantExists, ValidationFailed
 from synckairos.frozen_replace import replace

@@ -2,9 +2,10 @@
 
 from synckairos.clock.active_pause import ActivePause
 from synckairos.clock.individual.clock_rows import ClockRows
-from synckairos.clock.model import Event, EventType, Group, Participant, Session, Status, SyncMode, Transition
+from synckairos.clock.model import Group, Participant, Session, Status, SyncMode
 from synckairos.clock.plan_items import end_item
 from synckairos.clock.timing import session_remaining_ms
+from synckairos.clock.transition import Event, EventType, Transition
 from synckairos.errors import ParticipantNotFound
 from synckairos.frozen_replace import replace
 

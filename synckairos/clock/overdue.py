@@ -16,11 +16,12 @@ from synckairos.clock.make_transition import (
     make_turn_end_event,
     with_next_version,
 )
-from synckairos.clock.model import EventType, OnTimeout, Session, Status, SyncMode, Transition
+from synckairos.clock.model import OnTimeout, Session, Status, SyncMode
 from synckairos.clock.pauses import make_pause_end_transition, make_pause_transition
 from synckairos.clock.plan_items import find_item_participant, names_participants, with_next_item
 from synckairos.clock.rest_days import is_rest, next_rest_of
 from synckairos.clock.timing import active_group_index, charge_session_until, is_turn_free, replace_item
+from synckairos.clock.transition import EventType, Transition
 from synckairos.clock.turns import (
     end_turn,
     has_ended_last_cycle,

@@ -9,9 +9,10 @@ from synckairos.clock.active_pause import TIMEOUT_REASON, ActivePause
 from synckairos.clock.begin_turn import begin_turn, is_hold
 from synckairos.clock.commands import Pause, Resume
 from synckairos.clock.make_transition import make_event, stop_clock, with_next_version
-from synckairos.clock.model import EventType, Session, Status, Transition
+from synckairos.clock.model import Session, Status
 from synckairos.clock.rest_days import is_rest
 from synckairos.clock.timing import charge_session_until, time_to_zero_ms
+from synckairos.clock.transition import EventType, Transition
 from synckairos.errors import Forbidden, InvalidTransition, ValidationFailed
 from synckairos.frozen_replace import replace
 

@@ -7,17 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from synckairos.clock.commands import Amend, RecordedTimes
 from synckairos.clock.make_transition import make_event, with_next_version
-from synckairos.clock.model import (
-    Break,
-    Charge,
-    CurrentTurn,
-    Event,
-    EventType,
-    Session,
-    Status,
-    SyncMode,
-    Transition,
-)
+from synckairos.clock.model import Break, CurrentTurn, Session, Status, SyncMode
+from synckairos.clock.transition import Charge, Event, EventType, Transition
 from synckairos.errors import InvalidTransition, ParticipantNotFound, ValidationFailed
 from synckairos.frozen_replace import replace
 

@@ -16,8 +16,9 @@ from synckairos.clock.individual.adjust_clocks import adjust as adjust_clocks
 from synckairos.clock.individual.all_clocks import freeze_clocks
 from synckairos.clock.individual.row_clock import individual_clock
 from synckairos.clock.make_transition import make_session_event, with_next_version
-from synckairos.clock.model import EventType, Session, SyncMode, Transition
+from synckairos.clock.model import Session, SyncMode
 from synckairos.clock.timing import charge_session_until
+from synckairos.clock.transition import EventType, Transition
 from synckairos.frozen_replace import replace
 
 

@@ -6,7 +6,7 @@ from synckairos.clock.begin_turn import block_undo, is_held, is_past_zero_in_ove
 from synckairos.clock.commands import Adjust, Reopen
 from synckairos.clock.earlier_turns import EndedTurn
 from synckairos.clock.make_transition import find_participant_index, make_event, with_next_version
-from synckairos.clock.model import CurrentTurn, EventType, OnTimeout, Session, Status, SyncMode, Transition
+from synckairos.clock.model import CurrentTurn, OnTimeout, Session, Status, SyncMode
 from synckairos.clock.plan_items import continue_item, ran_out_of_time, with_next_item
 from synckairos.clock.start_and_end import check_end
 from synckairos.clock.timing import (
@@ -15,6 +15,7 @@ from synckairos.clock.timing import (
     replace_item,
     time_to_zero_ms,
 )
+from synckairos.clock.transition import EventType, Transition
 from synckairos.errors import InvalidTransition, ValidationFailed
 from synckairos.frozen_replace import replace
 

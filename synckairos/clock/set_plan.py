@@ -3,7 +3,7 @@
 from synckairos.clock.begin_turn import block_undo
 from synckairos.clock.commands import SetPlan
 from synckairos.clock.make_transition import make_session_event, with_next_version
-from synckairos.clock.model import EventType, OnTimeout, Session, Status, Transition
+from synckairos.clock.model import OnTimeout, Session, Status
 from synckairos.clock.plan_item import ItemStatus, PlanItem
 from synckairos.clock.plan_items import (
     find_item_participant,
@@ -11,6 +11,7 @@ from synckairos.clock.plan_items import (
     names_participants,
     with_next_item,
 )
+from synckairos.clock.transition import EventType, Transition
 from synckairos.clock.turns import next_in_rotation
 from synckairos.errors import ParticipantNotFound, ValidationFailed
 from synckairos.frozen_replace import replace

@@ -11,10 +11,11 @@ from msgspec import Struct
 from synckairos.clock import creation, engine
 from synckairos.clock.charges import charges_in_effect
 from synckairos.clock.commands import Amend, Command, Create, Expire, Reopen, Undo, VersionPrecondition
-from synckairos.clock.model import Charge, Event, EventType, Session, SyncMode, Transition
+from synckairos.clock.model import Session, SyncMode
 from synckairos.clock.plan_items import ran_out_of_time
 from synckairos.clock.recorded_times import find_breaks, is_amendable
 from synckairos.clock.reopen import find_ended_turn
+from synckairos.clock.transition import Charge, Event, EventType, Transition
 from synckairos.clock.undo import TurnStack
 from synckairos.errors import SessionNotFound, SyncKairosError, ValidationFailed
 from synckairos.frozen_replace import replace

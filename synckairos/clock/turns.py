@@ -11,18 +11,7 @@ from synckairos.clock.make_transition import (
     make_event,
     make_turn_end_event,
 )
-from synckairos.clock.model import (
-    MAX_CYCLES,
-    CurrentTurn,
-    EventType,
-    ExtendBy,
-    Extensions,
-    OnTimeout,
-    Session,
-    Status,
-    SyncMode,
-    Transition,
-)
+from synckairos.clock.model import MAX_CYCLES, CurrentTurn, ExtendBy, Extensions, OnTimeout, Session, Status, SyncMode
 from synckairos.clock.pauses import is_paused_by_timeout, lift_timeout_pause
 from synckairos.clock.plan_items import (
     end_item,
@@ -41,6 +30,7 @@ from synckairos.clock.timing import (
     replace_item,
     time_to_zero_ms,
 )
+from synckairos.clock.transition import EventType, Transition
 from synckairos.errors import InvalidTransition, NotActiveParticipant, ParticipantExpired, ValidationFailed
 from synckairos.frozen_replace import replace
 

@@ -8,22 +8,12 @@ from synckairos.clock.begin_turn import is_held, is_hold, with_passed_thresholds
 from synckairos.clock.commands import Undo
 from synckairos.clock.earlier_turns import RestoredGroup, RestoredItem, RestoredParticipant, RestoredTurn, UndoCharge
 from synckairos.clock.make_transition import make_event
-from synckairos.clock.model import (
-    Charge,
-    CurrentTurn,
-    EventType,
-    Extensions,
-    Group,
-    OnTimeout,
-    Participant,
-    Session,
-    Status,
-    Transition,
-)
+from synckairos.clock.model import CurrentTurn, Extensions, Group, OnTimeout, Participant, Session, Status
 from synckairos.clock.pauses import is_paused_by_timeout, lift_timeout_pause
 from synckairos.clock.plan_item import PlanItem
 from synckairos.clock.plan_items import begin_next_item, with_next_item
 from synckairos.clock.timing import charge_session_until, is_turn_free, time_to_zero_ms
+from synckairos.clock.transition import Charge, EventType, Transition
 from synckairos.errors import CannotUndo
 from synckairos.frozen_replace import replace
 

@@ -8,8 +8,9 @@ from synckairos.clock.individual.row_clock import individual_clock, scale_time
 from synckairos.clock.individual_clock import ParticipantStatus
 from synckairos.clock.lag_compensation import open_lag_account
 from synckairos.clock.make_transition import find_participant_index, make_event, with_next_version
-from synckairos.clock.model import EventType, OnTimeout, Participant, Session, Status, SyncMode, Transition
+from synckairos.clock.model import OnTimeout, Participant, Session, Status, SyncMode
 from synckairos.clock.timing import charge_session_until, clock_system_for, rearm_warnings, replace_item
+from synckairos.clock.transition import EventType, Transition
 from synckairos.errors import InvalidTransition, ValidationFailed
 from synckairos.frozen_replace import replace
 

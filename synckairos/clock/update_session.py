@@ -6,8 +6,9 @@ from typing import Any
 from synckairos.clock.commands import UpdateSession
 from synckairos.clock.make_transition import make_session_event, with_next_version
 from synckairos.clock.merge_patch import is_identical_json, merge_patch
-from synckairos.clock.model import EventType, Session, Transition
+from synckairos.clock.model import Session
 from synckairos.clock.start_and_end import change_start_and_end
+from synckairos.clock.transition import EventType, Transition
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
 

@@ -4,7 +4,7 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct, field
 
-from synckairos.clock.model import Charge
+from synckairos.clock.transition import Charge
 from synckairos.principal import DEFAULT_TENANT
 from synckairos.session_names import session_name
 from synckairos.wire.snapshot import SessionSnapshot

@@ -10,7 +10,7 @@ import orjson
 
 from synckairos.audit.entry_rows import NUL_ESCAPE, replace_nul
 from synckairos.clock.charges import charges_between
-from synckairos.clock.model import EventType
+from synckairos.clock.transition import EventType
 from synckairos.errors import StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import TimeReportSpec, UsedSpan, UsedTimeBucket, UsedTimeInOutbox

@@ -7,7 +7,8 @@ from uuid import UUID
 
 import orjson
 
-from synckairos.clock.model import Charge, OnTimeout, SyncMode
+from synckairos.clock.model import OnTimeout, SyncMode
+from synckairos.clock.transition import Charge
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.queries import HistoryQueries, RunQuery
 from synckairos.history.records import TimeReportSpec, UsedSpan, UsedTimeBucket, UsedTimeInOutbox

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import orjson
 
-from synckairos.clock.model import EVENTS_THAT_CHANGE_LABELS, EventType
+from synckairos.clock.transition import EVENTS_THAT_CHANGE_LABELS, EventType
 from synckairos.errors import StoreUnavailable, SyncKairosError, TooManyConnections
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.page_cursor import render_cursor

@@ -5,7 +5,7 @@ from itertools import count
 
 import orjson
 
-from synckairos.clock.model import EVENTS_THAT_CHANGE_LABELS, EventType
+from synckairos.clock.transition import EVENTS_THAT_CHANGE_LABELS, EventType
 from synckairos.principal import Principal, Role
 from synckairos.wire import document_merge_patch
 from synckairos.wire.document_scan import extract_labels, is_second_edition, starts_at_instant

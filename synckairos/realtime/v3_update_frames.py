@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from synckairos.clock.model import EventType
+from synckairos.clock.transition import EventType
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.wire import v3_messages
 from synckairos.wire.document_scan import extract_updated_at_ms

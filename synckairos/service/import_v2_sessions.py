@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Any
 
 from synckairos.clock.importing import import_session
-from synckairos.clock.model import EventType, Session, Transition
+from synckairos.clock.model import Session
+from synckairos.clock.transition import EventType, Transition
 from synckairos.errors import SessionNotImported, StoreUnavailable, SyncKairosError
 from synckairos.principal import Principal
 from synckairos.service.prepare_commit import MAX_ATTEMPTS, RecordedOutcome, build_version, prepare_commit

@@ -10,9 +10,10 @@ from contextlib import suppress
 from synckairos.clock.begin_turn import is_held
 from synckairos.clock.charges import charges_in_effect
 from synckairos.clock.earlier_turns import EndedTurn, RestoredTurn
-from synckairos.clock.model import Break, Charge, EventType, Session, Status
+from synckairos.clock.model import Break, Session, Status
 from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
+from synckairos.clock.transition import Charge, EventType
 from synckairos.clock.undo import find_restored_turn
 from synckairos.errors import IdempotencyKeyReused, SessionArchived, SessionNotFound, StoreUnavailable
 from synckairos.history.reader import HistoryReader

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from synckairos.clock.model import Session, Transition
+from synckairos.clock.model import Session
+from synckairos.clock.transition import Transition
 from synckairos.clock.upcoming_event import next_upcoming_event
 from synckairos.errors import SyncKairosError
 from synckairos.session_names import bare_id

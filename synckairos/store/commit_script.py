@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from synckairos.clock.model import EventType
+from synckairos.clock.transition import EventType
 from synckairos.errors import OutboxFull
 from synckairos.principal import DEFAULT_TENANT
 from synckairos.session_names import split_session_name

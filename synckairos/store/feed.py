@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from synckairos.backoff import Backoff
-from synckairos.clock.model import EventType
+from synckairos.clock.transition import EventType
 from synckairos.errors import InvalidStoredData, StoreUnavailable
 from synckairos.frozen_replace import replace
 from synckairos.session_names import bare_id

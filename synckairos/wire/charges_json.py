@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from synckairos.clock.model import Charge
+from synckairos.clock.transition import Charge
 from synckairos.wire.instants import parse_instant_ms, render_instant
 
 ChargeRow = tuple[str, int, int]

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from synckairos.clock.model import Charge
+from synckairos.clock.transition import Charge
 from synckairos.wire.charges_json import charges_json
 from synckairos.wire.instants import render_instant
 

@@ -1,6 +1,6 @@
 """Events for watchers that get the row of one participant alone: without the participants and charges of others."""
 
-from synckairos.clock.model import EventType
+from synckairos.clock.transition import EventType
 from synckairos.frozen_replace import replace
 from synckairos.wire.feed_message import FeedMessage
 

@@ -9,7 +9,7 @@ import orjson
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from synckairos.clock.model import Charge, EventType, Transition
+from synckairos.clock.transition import Charge, EventType, Transition
 from synckairos.frozen_replace import replace
 from synckairos.wire.charges_json import ChargeRow, charge_rows, parse_charge_rows
 from synckairos.wire.document_splices import apply_message_body

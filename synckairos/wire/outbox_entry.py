@@ -10,7 +10,7 @@ import orjson
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from synckairos.clock.model import Event, EventType, Transition
+from synckairos.clock.transition import Event, EventType, Transition
 from synckairos.session_names import split_session_name
 from synckairos.wire.charges_json import ChargeRow, charge_rows, parse_charge_rows
 from synckairos.wire.feed_message import EVENTS_SENT, FeedMessage

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from synckairos.clock.model import EventType
+from synckairos.clock.transition import EventType
 from synckairos.wire.creation_body import SyncModeName
 from synckairos.wire.session_view import (
     Id,

@@ -6,7 +6,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from synckairos.clock.model import EventType
+from synckairos.clock.transition import EventType
 from synckairos.wire.event_json import RenderableEvent, event_json
 from synckairos.wire.field_types import Metadata, Omittable, ShortText, StrictModel
 from synckairos.wire.instants import render_instant

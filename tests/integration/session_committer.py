@@ -6,8 +6,9 @@ from uuid import uuid4
 
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, NewParticipant
-from synckairos.clock.model import OnTimeout, Session, SyncMode, Transition
+from synckairos.clock.model import OnTimeout, Session, SyncMode
 from synckairos.clock.recover_lost_session import recover_session
+from synckairos.clock.transition import Transition
 from synckairos.clock.upcoming_event import next_upcoming_event
 from synckairos.service.restore import CAUSED_BY_RECOVERY
 from synckairos.store.commit_script import Commit, Committed, NewVersion

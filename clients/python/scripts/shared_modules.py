@@ -22,6 +22,7 @@ ROOTS = (
     "synckairos.clock.merge_patch",
     "synckairos.clock.model",
     "synckairos.clock.timing",
+    "synckairos.clock.transition",
     "synckairos.wire.charges_json",
     "synckairos.wire.document_merge_patch",
     "synckairos.wire.instants",

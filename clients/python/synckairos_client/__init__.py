@@ -23,16 +23,8 @@ from synckairos_client.errors import (
     TooManyConnections,
     Unauthorized,
 )
-from synckairos_client.generated.clock.model import (
-    Charge,
-    Group,
-    OnTimeout,
-    Participant,
-    Rules,
-    Session,
-    Status,
-    SyncMode,
-)
+from synckairos_client.generated.clock.model import Group, OnTimeout, Participant, Rules, Session, Status, SyncMode
+from synckairos_client.generated.clock.transition import Charge
 from synckairos_client.pending_commands import Ack
 from synckairos_client.reconnecting_client import Client
 from synckairos_client.replica import ReceivedEvent, ReceivedPresence, Update

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from synckairos_client.generated.clock.merge_patch import merge_patch
-from synckairos_client.generated.clock.model import Charge, Session
+from synckairos_client.generated.clock.model import Session
+from synckairos_client.generated.clock.transition import Charge
 from synckairos_client.generated.wire import document_merge_patch
 from synckairos_client.generated.wire.charges_json import charges_from_json
 from synckairos_client.generated.wire.instants import parse_instant_ms

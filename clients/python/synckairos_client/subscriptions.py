@@ -9,7 +9,7 @@ import orjson
 from synckairos_client import errors
 from synckairos_client.errors import SessionNotFound, SyncKairosError
 from synckairos_client.generated.backoff import Backoff
-from synckairos_client.generated.clock.model import EventType
+from synckairos_client.generated.clock.transition import EventType
 from synckairos_client.replica import Message, ReplicaGap
 from synckairos_client.watched_session import Watch
 

@@ -14,8 +14,9 @@ from synckairos.clock.individual.row_clock import (
     with_armed_warnings,
 )
 from synckairos.clock.individual.targets import change_clocks, find_targets
-from synckairos.clock.model import EventType, OnTimeout, Participant, Session, Transition
+from synckairos.clock.model import OnTimeout, Participant, Session
 from synckairos.clock.start_and_end import check_not_far
+from synckairos.clock.transition import EventType, Transition
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
 

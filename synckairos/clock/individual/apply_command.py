@@ -16,7 +16,8 @@ from synckairos.clock.individual.adjust_clocks import adjust
 from synckairos.clock.individual.clock_commands import finish, pause, resume, start
 from synckairos.clock.individual.end_and_reopen import end, reopen
 from synckairos.clock.make_transition import make_session_event
-from synckairos.clock.model import EventType, Session, Status, Transition
+from synckairos.clock.model import Session, Status
+from synckairos.clock.transition import EventType, Transition
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
 

@@ -5,8 +5,9 @@ from synckairos.clock.commands import Finish, Pause, Resume, Start
 from synckairos.clock.individual.row_clock import individual_clock, own_end_ms, read_budget, run, stop, with_pauses
 from synckairos.clock.individual.targets import change_clocks, find_targets
 from synckairos.clock.individual_clock import ParticipantStatus
-from synckairos.clock.model import EventType, Participant, Session, Status, Transition
+from synckairos.clock.model import Participant, Session, Status
 from synckairos.clock.pauses import take_from_pause_budget
+from synckairos.clock.transition import EventType, Transition
 from synckairos.errors import Forbidden, InvalidTransition
 from synckairos.frozen_replace import replace
 

@@ -14,8 +14,9 @@ from synckairos.clock.individual.row_clock import (
 from synckairos.clock.individual.targets import change_clocks, find_targets
 from synckairos.clock.individual_clock import ParticipantStatus
 from synckairos.clock.make_transition import make_session_event, with_next_version
-from synckairos.clock.model import EventType, OnTimeout, Participant, Session, Status, Transition
+from synckairos.clock.model import OnTimeout, Participant, Session, Status
 from synckairos.clock.start_and_end import check_end
+from synckairos.clock.transition import EventType, Transition
 from synckairos.errors import InvalidTransition, ValidationFailed
 from synckairos.frozen_replace import replace
 

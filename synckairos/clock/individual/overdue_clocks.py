@@ -5,7 +5,8 @@ from synckairos.clock.individual.row_clock import individual_clock, settle, stop
 from synckairos.clock.individual.targets import change_clocks, make_clock_event, status_of_clocks
 from synckairos.clock.individual_clock import ParticipantStatus
 from synckairos.clock.make_transition import with_next_version
-from synckairos.clock.model import EventType, Participant, Session, Status, Transition
+from synckairos.clock.model import Participant, Session, Status
+from synckairos.clock.transition import EventType, Transition
 from synckairos.frozen_replace import replace
 
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from synckairos.clock.individual.clock_rows import clock_index, with_clocks
 from synckairos.clock.individual_clock import ParticipantStatus
 from synckairos.clock.make_transition import find_participant_index, make_event, make_session_event
-from synckairos.clock.model import Event, EventType, Participant, Session, Status, Transition
+from synckairos.clock.model import Participant, Session, Status
 from synckairos.clock.timing import find_group_index
+from synckairos.clock.transition import Event, EventType, Transition
 from synckairos.errors import InvalidTransition, ValidationFailed
 from synckairos.frozen_replace import replace
 

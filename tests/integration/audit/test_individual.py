@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from synckairos.audit.verify import open_verifier
-from synckairos.clock.model import EventType
+from synckairos.clock.transition import EventType
 from tests.integration.audit_parts import AuditParts
 from tests.integration.audited_service import CHARGE, AuditedService
 from tests.integration.random_individual_player import RandomIndividualPlayer

@@ -15,7 +15,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
-from synckairos.clock.model import EventType, OnTimeout, SyncMode
+from synckairos.clock.model import OnTimeout, SyncMode
+from synckairos.clock.transition import EventType
 from synckairos.config import Settings
 from synckairos.principal import TIMEKEEPER
 from synckairos.realtime.endpoint import DRAINING_RETRY_AFTER_S

@@ -12,8 +12,9 @@ import pytest
 from synckairos.audit.verify import open_verifier
 from synckairos.background.lost_versions import LostVersionCheck
 from synckairos.clock.commands import Complete, Create, Delete, Start, Switch, UpdateMetadata, VersionPrecondition
-from synckairos.clock.model import EventType, SyncMode
+from synckairos.clock.model import SyncMode
 from synckairos.clock.recover_lost_session import OutageChargePolicy
+from synckairos.clock.transition import EventType
 from synckairos.config import Settings
 from synckairos.errors import PreconditionFailed, SessionNotFound, VersionConflict
 from synckairos.principal import TIMEKEEPER

@@ -5,7 +5,8 @@ from uuid import uuid4
 import pytest
 
 from synckairos.clock.commands import Cancel, Create, NewParticipant, Pause, Start, Switch, UpdateMetadata
-from synckairos.clock.model import EventType, Status, SyncMode
+from synckairos.clock.model import Status, SyncMode
+from synckairos.clock.transition import EventType
 from synckairos.config import Settings
 from synckairos.errors import InvalidTransition, ReplayedRefusal, SessionNotFound
 from synckairos.frozen_replace import replace

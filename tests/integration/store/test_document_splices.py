@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from synckairos.clock.model import EventType
+from synckairos.clock.transition import EventType
 from synckairos.errors import InvalidStoredData
 from synckairos.store.commit_script import Commit, NewVersion
 from synckairos.store.keys import Keys

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from synckairos.clock.model import EventType
+from synckairos.clock.transition import EventType
 from synckairos.embedded import Valkey
 from synckairos.errors import StoreUnavailable
 from synckairos.store.commit_script import Commit, NewVersion

@@ -11,8 +11,8 @@ from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.audit.replay_check import AuditReplayCheck
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import AddParticipant, with_actor
-from synckairos.clock.model import Transition
 from synckairos.clock.recover_lost_session import OutageChargePolicy
+from synckairos.clock.transition import Transition
 from synckairos.frozen_replace import replace
 from synckairos.wire.body_parser import parse_audited_args, parse_body
 from synckairos.wire.creation_body import CreateSession

@@ -13,9 +13,9 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import Expire, Undo, with_actor
 from synckairos.clock.earlier_turns import UndoCharge
 from synckairos.clock.first_edition_compatibility import as_first_edition
-from synckairos.clock.model import Transition
 from synckairos.clock.overdue import make_warning_without_free_time
 from synckairos.clock.recover_lost_session import OutageChargePolicy
+from synckairos.clock.transition import Transition
 from synckairos.clock.undo import find_restored_turn, undo_past_free_limit
 from synckairos.frozen_replace import replace
 from synckairos.wire.body_parser import parse_audited_args, parse_body

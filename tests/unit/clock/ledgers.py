@@ -4,8 +4,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from synckairos.clock.earlier_turns import RestoredTurn
-from synckairos.clock.model import Charge, Event, EventType, Session, Status, Transition
+from synckairos.clock.model import Session, Status
 from synckairos.clock.timing import charge_session_until
+from synckairos.clock.transition import Charge, Event, EventType, Transition
 from synckairos.frozen_replace import replace
 
 

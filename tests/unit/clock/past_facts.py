@@ -6,9 +6,10 @@ from synckairos.clock.begin_turn import is_held
 from synckairos.clock.charges import charges_in_effect
 from synckairos.clock.commands import Amend, Command, Reopen, Undo
 from synckairos.clock.earlier_turns import RestoredTurn
-from synckairos.clock.model import Event, Session, Transition
+from synckairos.clock.model import Session
 from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
+from synckairos.clock.transition import Event, Transition
 from synckairos.clock.undo import TurnStack, find_restored_turn
 from synckairos.frozen_replace import replace
 

@@ -49,11 +49,12 @@ from synckairos.clock.creation import create
 from synckairos.clock.earlier_turns import EndedTurn, UndoCharge
 from synckairos.clock.individual.row_clock import individual_clock
 from synckairos.clock.individual_clock import FULL_FACTOR
-from synckairos.clock.model import Break, EventType, OnTimeout, Session, SyncMode, Transition
+from synckairos.clock.model import Break, OnTimeout, Session, SyncMode
 from synckairos.clock.plan_item import ItemStatus, PlanItem
 from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.clock.timing import find_group_index, session_remaining_ms
+from synckairos.clock.transition import EventType, Transition
 from synckairos.clock.undo import TurnStack
 from synckairos.frozen_replace import replace
 

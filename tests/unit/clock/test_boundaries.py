@@ -24,10 +24,11 @@ from synckairos.clock.first_edition_compatibility import as_first_edition, check
 from synckairos.clock.individual.all_clocks import clocks_charged_until
 from synckairos.clock.individual.clock_rows import SCAN_SHARE, ClockIndex, clock_index
 from synckairos.clock.individual.row_clock import individual_clock, row_deadline_at_ms
-from synckairos.clock.model import Charge, EventType, ExtendBy, OnTimeout, SyncMode
+from synckairos.clock.model import ExtendBy, OnTimeout, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi
 from synckairos.clock.simulation import MAX_ROWS, Simulation, TimedCommand, TimelineRow
 from synckairos.clock.timing import deadline_at_ms, session_remaining_ms
+from synckairos.clock.transition import Charge, EventType
 from synckairos.clock.turns import comes_too_late
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace

@@ -23,22 +23,13 @@ from synckairos.clock.commands import (
 )
 from synckairos.clock.earlier_turns import RestoredTurn
 from synckairos.clock.expected_starts import expected_starts_ms
-from synckairos.clock.model import (
-    TURN_MODES,
-    Event,
-    EventType,
-    Extensions,
-    OnTimeout,
-    Session,
-    Status,
-    SyncMode,
-    Transition,
-)
+from synckairos.clock.model import TURN_MODES, Extensions, OnTimeout, Session, Status, SyncMode
 from synckairos.clock.plan_item import ItemStatus
 from synckairos.clock.plan_items import names_participants
 from synckairos.clock.rest_days import is_rest
 from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.clock.timing import charge_session_until, deadline_at_ms, session_remaining_ms, time_to_zero_ms
+from synckairos.clock.transition import Event, EventType, Transition
 from synckairos.clock.upcoming_event import next_upcoming_event
 from synckairos.frozen_replace import replace
 from synckairos.wire.session_json import render_session

@@ -5,9 +5,10 @@ import pytest
 from synckairos.clock.clock_systems import Bronstein, ClockSystem, Fischer, PerMove
 from synckairos.clock.commands import Undo
 from synckairos.clock.earlier_turns import UndoCharge
-from synckairos.clock.model import Charge, Session
+from synckairos.clock.model import Session
 from synckairos.clock.overtime_period_systems import Canadian
 from synckairos.clock.timing import deadline_at_ms
+from synckairos.clock.transition import Charge
 from synckairos.clock.undo import undo_past_free_limit
 from synckairos.frozen_replace import replace
 from synckairos.wire.session_json import session_json

@@ -15,9 +15,10 @@ from synckairos.clock.commands import Command, Expire
 from synckairos.clock.individual.clock_rows import ClockIndex, ClockRows, clock_index
 from synckairos.clock.individual.row_clock import individual_clock, row_deadline_at_ms
 from synckairos.clock.individual_clock import ParticipantStatus
-from synckairos.clock.model import EventType, OnTimeout, Participant, Session, Status, Transition
+from synckairos.clock.model import OnTimeout, Participant, Session, Status
 from synckairos.clock.status_table import INDIVIDUAL_STATUS_TABLE
 from synckairos.clock.timing import charge_session_until, deadline_at_ms
+from synckairos.clock.transition import EventType, Transition
 from synckairos.clock.upcoming_event import next_upcoming_event
 from synckairos.frozen_replace import replace
 from synckairos.wire.session_json import render_session

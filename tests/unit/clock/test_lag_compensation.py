@@ -7,9 +7,10 @@ import pytest
 from synckairos.clock.clock_systems import Bronstein, ClockSystem, Delay, Fischer, PerMove, SuddenDeath
 from synckairos.clock.commands import Create, Expire, Switch
 from synckairos.clock.lag_compensation import LagAccount, compensate_lag, limit_lag_claim, open_lag_account
-from synckairos.clock.model import EventType, OnTimeout, Status
+from synckairos.clock.model import OnTimeout, Status
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stage, Stages
+from synckairos.clock.transition import EventType
 from synckairos.clock.upcoming_event import next_upcoming_event
 from tests.unit.clock.script import MINUTE, T0, Played, command, play, spec
 

@@ -8,9 +8,10 @@ from synckairos.clock import engine
 from synckairos.clock.charges import charges_between, charges_in_effect
 from synckairos.clock.commands import Amend, Create, RecordedTimes, VersionPrecondition
 from synckairos.clock.creation import create
-from synckairos.clock.model import Break, Charge, EventType, Session, Status
+from synckairos.clock.model import Break, Session, Status
 from synckairos.clock.recorded_times import MAX_BREAKS, find_breaks
 from synckairos.clock.simulation import TimedCommand, simulate
+from synckairos.clock.transition import Charge, EventType
 from synckairos.errors import InvalidTransition, ParticipantNotFound, SyncKairosError, TurnOver, ValidationFailed
 from synckairos.frozen_replace import replace
 from synckairos.wire.session_json import render_session

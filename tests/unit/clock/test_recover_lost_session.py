@@ -5,8 +5,9 @@ import pytest
 from synckairos.clock.commands import Create, Expire, NewGroup, NewParticipant, Pause, Start
 from synckairos.clock.creation import create
 from synckairos.clock.engine import apply
-from synckairos.clock.model import EventType, Session, Status, SyncMode
+from synckairos.clock.model import Session, Status, SyncMode
 from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session
+from synckairos.clock.transition import EventType
 from synckairos.frozen_replace import replace
 
 OUTAGE_MS = 40_000

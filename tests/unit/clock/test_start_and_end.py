@@ -9,10 +9,11 @@ from synckairos.clock.budget import Budget
 from synckairos.clock.commands import Create, Expire, Switch
 from synckairos.clock.creation import create
 from synckairos.clock.first_edition_compatibility import as_first_edition, check_first_edition
-from synckairos.clock.model import EventType, ExtendBy, Extensions, Status
+from synckairos.clock.model import ExtendBy, Extensions, Status
 from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session
 from synckairos.clock.start_and_end import MAX_AHEAD_MS, check_start_and_end
 from synckairos.clock.timing import deadline_at_ms, session_remaining_ms
+from synckairos.clock.transition import EventType
 from synckairos.clock.upcoming_event import next_upcoming_event
 from synckairos.errors import InvalidTransition, ValidationFailed
 from synckairos.wire.session_json import render_session

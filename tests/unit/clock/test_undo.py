@@ -9,11 +9,12 @@ from synckairos.clock.clock_systems import Bronstein, ClockSystem, Delay, Fische
 from synckairos.clock.commands import Switch, Undo, VersionPrecondition
 from synckairos.clock.earlier_turns import RestoredTurn, UndoCharge
 from synckairos.clock.first_edition_compatibility import as_first_edition
-from synckairos.clock.model import Charge, ExtendBy, Extensions
+from synckairos.clock.model import ExtendBy, Extensions
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.plan_item import PlanItem
 from synckairos.clock.recover_lost_session import recover_session
 from synckairos.clock.stages import Stage, Stages
+from synckairos.clock.transition import Charge
 from synckairos.clock.undo import MAX_TURNS, TurnStack, find_restored_turn
 from synckairos.errors import CannotUndo
 from synckairos.frozen_replace import replace

@@ -9,10 +9,11 @@ from synckairos.clock.clock_systems import Bronstein, ClockSystem, Delay, Fische
 from synckairos.clock.commands import UpdateParticipant, VersionPrecondition
 from synckairos.clock.first_edition_compatibility import as_first_edition
 from synckairos.clock.lag_compensation import open_lag_account
-from synckairos.clock.model import EventType, Participant
+from synckairos.clock.model import Participant
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stage, Stages
 from synckairos.clock.timing import charge_session_until
+from synckairos.clock.transition import EventType
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
 from tests.unit.clock.script import T0, Played, open_session, play, spec

@@ -7,9 +7,10 @@ from typing import Any
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Amend, Expire, Reopen, Undo
 from synckairos.clock.importing import import_session
-from synckairos.clock.model import Session, SyncMode, Transition
+from synckairos.clock.model import Session, SyncMode
 from synckairos.clock.recover_lost_session import recover_session
 from synckairos.clock.reopen import find_ended_turn
+from synckairos.clock.transition import Transition
 from synckairos.clock.undo import TurnStack
 from synckairos.frozen_replace import replace
 from synckairos.wire.body_parser import parse_body, parse_command

@@ -9,7 +9,8 @@ import pytest
 
 from synckairos.audit.entry_rows import EventRow
 from synckairos.audit.stored_snapshots import StoredSnapshot
-from synckairos.clock.model import TURN_MODES, EventType, OnTimeout, SyncMode
+from synckairos.clock.model import TURN_MODES, OnTimeout, SyncMode
+from synckairos.clock.transition import EventType
 from synckairos.history.audit_trail import trail_event_from_entry
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.wire.command_bodies.table import COMMAND_BODIES

@@ -8,7 +8,8 @@ import pytest
 
 from synckairos.clock import engine
 from synckairos.clock.commands import Expire, Pause, Start
-from synckairos.clock.model import Session, Transition
+from synckairos.clock.model import Session
+from synckairos.clock.transition import Transition
 from synckairos.frozen_replace import replace
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.wire.feed_message import FeedMessage, PackedFeedMessage

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from synckairos.background.timekeeper import MAX_SLEEP_S
-from synckairos.clock.model import EventType
+from synckairos.clock.transition import EventType
 from synckairos.store.commit_script import (
     MAX_CHANGES,
     MAX_RECORDS,

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from synckairos.clock import creation, engine
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import Create
-from synckairos.clock.model import Transition
 from synckairos.clock.plan_item import PlanItem
+from synckairos.clock.transition import Transition
 from synckairos.frozen_replace import replace
 from synckairos.wire.rendered_session import SPLICING_MIN_ROWS
 from tests.unit.clock.histories import Bytes, commands, draw_creation

@@ -8,7 +8,7 @@ import pytest
 
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Expire, Start, Switch
-from synckairos.clock.model import Charge, Transition
+from synckairos.clock.transition import Charge, Transition
 from synckairos.wire.charges_json import charge_rows, charges_from_json, charges_json, parse_charge_rows
 from synckairos.wire.feed_message import FeedMessage, PackedFeedMessage
 from synckairos.wire.outbox_entry import CommitCause, OutboxEntry, render_event

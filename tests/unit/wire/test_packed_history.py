@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.clock.model import EventType
+from synckairos.clock.transition import EventType
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.history_walk_back import rebuild_earlier_versions
 from synckairos.wire.packed_history import (

@@ -17,7 +17,8 @@ from synckairos.clock.commands import (
     UpdateParticipant,
     UpdateSession,
 )
-from synckairos.clock.model import EventType, Status
+from synckairos.clock.model import Status
+from synckairos.clock.transition import EventType
 from tests.unit.clock.oracle.application import apply_or_restore, move_start_and_end
 from tests.unit.clock.oracle.facts import PauseReason, refuse_if
 from tests.unit.clock.oracle.ticking_clock import add_ticks

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from synckairos.clock.clock_systems import SuddenDeath
 from synckairos.clock.commands import Create, NewParticipant
-from synckairos.clock.model import EventType, OnTimeout, Status, SyncMode
+from synckairos.clock.model import OnTimeout, Status, SyncMode
+from synckairos.clock.transition import EventType
 from tests.unit.clock.oracle.facts import BegunTurn, EndedIn, Item, PauseReason, Seat, Team
 from tests.unit.clock.oracle.ticking_clock import TICK_MS, TickingClock, in_ticks
 from tests.unit.clock.script import T0

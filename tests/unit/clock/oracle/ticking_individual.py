@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.individual_clock import ParticipantStatus
-from synckairos.clock.model import EventType, OnTimeout, Status
+from synckairos.clock.model import OnTimeout, Status
+from synckairos.clock.transition import EventType
 from tests.unit.clock.oracle.facts import PauseReason, RefusedError
 from tests.unit.clock.oracle.ticking_clock import whole_ticks
 from tests.unit.clock.script import T0

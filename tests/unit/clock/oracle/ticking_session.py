@@ -5,7 +5,8 @@ this instant happens. `turn_commands.py` applies commands.
 """
 
 from synckairos.clock.clock_systems import Hourglass
-from synckairos.clock.model import EventType, OnTimeout, Status, SyncMode
+from synckairos.clock.model import OnTimeout, Status, SyncMode
+from synckairos.clock.transition import EventType
 from tests.unit.clock.oracle.facts import PauseReason
 from tests.unit.clock.oracle.turns import Turns
 

@@ -4,7 +4,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from synckairos_client.generated.clock.model import Charge
+from synckairos_client.generated.clock.transition import Charge
 from synckairos_client.generated.wire.instants import parse_instant_ms, render_instant
 
 ChargeRow = tuple[str, int, int]
