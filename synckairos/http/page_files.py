@@ -15,6 +15,8 @@ from synckairos.http.sub_path import add_sub_path
 
 _INDEX = "index"
 
+_COMMON_HEAD = b"<!-- head.html -->"  # The file static/head.html replaces this line: tags that most pages have.
+
 _SESSION_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
@@ -35,9 +37,9 @@ class PageFiles(StaticFiles):
         no such page. `index` is the HTML file for the path of the folder itself. None: the folder has an `index.html`.
         """
         super().__init__(directory=folder, html=True)
-        self._pages = {each.stem: add_sub_path(each.read_bytes(), root_path) for each in folder.glob("*.html")}
+        self._pages = {each.stem: read_page(each, root_path) for each in folder.glob("*.html")}
         if index is not None:
-            self._pages[_INDEX] = add_sub_path(index.read_bytes(), root_path)
+            self._pages[_INDEX] = read_page(index, root_path)
         self._headers = {name.decode(): value.decode() for name, value in page_headers}
         self._session_page = session_page
 
@@ -71,3 +73,9 @@ class PageFiles(StaticFiles):
 def page_folder(name: str) -> Path:
     """Return the path of the folder with the static files of the pages under `/{name}`, such as `demo`."""
     return Path(str(resources.files("synckairos.http").joinpath("static", name)))
+
+
+def read_page(file: Path, root_path: str) -> bytes:
+    """Return the HTML of a page with the tags of `static/head.html`, and with the sub-path `root_path` in its links."""
+    head = page_folder("head.html").read_bytes().strip()
+    return add_sub_path(file.read_bytes().replace(_COMMON_HEAD, head), root_path)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from importlib import resources
 
 import orjson
 
@@ -14,10 +13,10 @@ from synckairos.http.asyncapi import render_asyncapi
 from synckairos.http.cached_probe import CachedProbe
 from synckairos.http.openapi import render_openapi
 from synckairos.http.operations import Handler, Operation
+from synckairos.http.page_files import page_folder, read_page
 from synckairos.http.problem_responses import render_problem
 from synckairos.http.readiness import STORE_CHECK_TIMEOUT_S, check_stores
 from synckairos.http.request_response import RestRequest, RestResponse
-from synckairos.http.sub_path import add_sub_path
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.running_request import run_in_thread
 from synckairos.limits.shared_read import SharedRead
@@ -206,9 +205,8 @@ class SystemRoutes:
             "js": b"text/javascript; charset=utf-8",
             "css": b"text/css",
         }
-        body = resources.files("synckairos.http").joinpath("static", folder, name).read_bytes()
-        if name.endswith(".html"):
-            body = add_sub_path(body, self._root_path)
+        file = page_folder(folder) / name
+        body = read_page(file, self._root_path) if name.endswith(".html") else file.read_bytes()
         content_type = content_types[name.rpartition(".")[2]]
 
         async def handle(request: RestRequest) -> RestResponse:
