@@ -348,22 +348,32 @@ async def test_number_of_session_tokens_of_a_key_is_bounded(settings: Settings) 
 async def test_secrets_are_in_no_table_and_in_no_log(
     links: Links, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
+    client = links.server.client
     with caplog.at_level(logging.DEBUG):
         made = await links.make()
         answer = await links.redeem(made["secret"])
         await links.redeem(made["secret"][:-1])
         token = answer.json()["data"]["token"]
         await links.get("/v1/me", bearer(token))
+        made_key = await client.post("/v1/keys", json={"role": "admin"}, headers={"idempotency-key": "make-1"})
+        key = made_key.json()["data"]
+        rotated = (await client.post(f"/v1/keys/{key['key_id']}/rotate")).json()["data"]["key"]
+        of_key = (await client.post("/v1/tokens", headers=bearer(rotated))).json()["data"]["token"]
+        for text in (key["key"], rotated, of_key):
+            assert (await client.get("/v1/me", headers=bearer(text))).status_code == 200
+            assert (await client.get("/v1/me", headers=bearer(text[:-1]))).status_code == 401
+    secrets = (made["secret"], token, key["key"], rotated, of_key)
     async with await psycopg.AsyncConnection.connect(settings.database_url) as database:
         tables = await (
             await database.execute("SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'")
         ).fetchall()
         for (table,) in tables:
             rows = repr(await (await database.execute(f"SELECT t::text FROM {table} AS t".encode())).fetchall())
-            for text in (made["secret"], token):
+            for text in secrets:
                 assert text[-49:-6] not in rows, table
     logged = "\n".join(f"{each.getMessage()} {each.__dict__}" for each in caplog.records)
-    for text in (made["secret"], token):
+    assert "/v1/me" in logged
+    for text in secrets:
         assert text[-49:-6] not in logged
 
 

@@ -16,7 +16,10 @@ from starlette.types import Scope
 from synckairos.access_log.recorder import AccessRecorder
 from synckairos.access_log.table import AccessTable
 from synckairos.config import Settings
+from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.records import AuditedVersion
+from synckairos.jobs.table import open_job_pool
+from synckairos.jobs.write_archive import Archiver
 from synckairos.members import table as members_table
 from synckairos.members.holder_rights import HolderRights
 from synckairos.members.member_cache import MemberCache
@@ -357,14 +360,18 @@ async def test_only_admins_change_labels_that_a_row_or_an_api_key_of_the_tenant_
     assert (await server.client.patch(path, json={"labels": {"cup": "x"}}, headers=ADMIN)).status_code == 200
 
 
-async def test_last_labels_of_a_deleted_session_decide_about_its_events(server: RestServer) -> None:
+async def test_last_labels_of_a_deleted_session_decide_about_its_events_and_its_archive(server: RestServer) -> None:
     session_id, _ = await create_started(server, labels={"cup": "spring"})
     await put(server, (SUBJECT, LABEL, "controller"), ("bob", "label:cup=autumn", "controller"))
     await server.client.delete(f"/v1/sessions/{session_id}", headers=ADMIN)
     await server.drain()
-    path = f"/v1/sessions/{session_id}/events"
-    assert (await server.client.get(path, headers=alice())).status_code == 200
-    assert (await server.client.get(path, headers=as_caller("bob", "controller", reaches="-"))).status_code == 404
+    async with open_job_pool(server.settings.database_url) as pool:
+        await Archiver(pool, ColdStorage(server.settings.archive_url)).archive(session_id)
+    for part in ("events", "archive"):
+        path = f"/v1/sessions/{session_id}/{part}"
+        assert (await server.client.get(path, headers=alice())).status_code == 200, part
+        bob = await server.client.get(path, headers=as_caller("bob", "controller", reaches="-"))
+        assert bob.status_code == 404, part
 
 
 async def test_state_at_an_instant_needs_a_row_too(server: RestServer) -> None:
