@@ -40,6 +40,7 @@ from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Row
 from synckairos.principal import DEFAULT_TENANT
 from synckairos.session_names import session_name, split_session_name
+from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.instants import datetime_to_ms
 from synckairos.wire.snapshot import SessionSnapshot
@@ -153,7 +154,7 @@ class HistoryReader:
         event at which the documents reach 4 MiB. The page lacks versions that only the outbox has; `AuditTrail` adds
         these versions.
 
-        Raises: ValidationFailed if the cursor or the limit is invalid.
+        Raises: ValidationFailed if the cursor or the limit is invalid. InvalidStoredData if a document cannot be built.
         """
         after_ms, version, epoch = parse_cursor(cursor, int, int, str) if cursor else (None, 0, "")
         rows = await self._run_for_session(
@@ -167,7 +168,10 @@ class HistoryReader:
             limit=check_limit(limit) + 1,
             max_bytes=MAX_PAGE_BYTES,
         )
-        built = await _build_documents(rows) if snapshots else [None] * len(rows)
+        built: Sequence[bytes | None] = [None] * len(rows)
+        if snapshots:
+            with reporting_invalid_data(f"sync_events {session_id}"):
+                built = await _build_documents(rows)
         found = [parse_trail_event(*each) for each in zip(rows, built, strict=True)]
         # If the query stopped because of MAX_PAGE_BYTES, the page ends at this event and omits later archived events.
         end = found[-1].sort_key if rows and rows[0][10] > len(rows) else None

@@ -19,7 +19,7 @@ from synckairos.audit.stored_snapshots import SPARSE_VERSIONS
 from synckairos.audit.verify import open_verifier
 from synckairos.clock.commands import Complete, Pause, Resume, SetPlan, UpdateMetadata
 from synckairos.clock.recover_lost_session import OutageChargePolicy
-from synckairos.errors import StoreUnavailable
+from synckairos.errors import InvalidStoredData, StoreUnavailable
 from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.principal import Principal
@@ -332,6 +332,18 @@ async def test_a_missing_row_is_a_finding_for_all_rows_that_need_it(parts: Parts
     await audit.database.execute("DELETE FROM sync_events WHERE version = 4")
     found = await findings(audit, session.session_id)
     assert [each.split(":")[0] for each in found if each.startswith("hash")] == [f"hash {at}" for at in (5, 6, 7, 8)]
+
+
+async def test_trail_with_a_document_that_cannot_be_built_is_refused_as_invalid_data(
+    parts: Parts, audit: AuditParts
+) -> None:
+    session = await LargeSession.start(parts)
+    await session.switch(3)
+    await audit.drain()
+    await audit.database.execute("DELETE FROM sync_events WHERE whole_version IS NULL")
+    with pytest.raises(InvalidStoredData):
+        await audit.history.read_events_page(session.session_id, snapshots=True)
+    assert (await audit.history.read_events_page(session.session_id)).items
 
 
 async def test_every_read_from_postgres_returns_documents(parts: Parts, audit: AuditParts) -> None:
