@@ -190,8 +190,8 @@ class Sessions:
         stored = await self._store.load(session_name)
         if stored.stored is None or stored.stored.snapshot.epoch != lost.epoch:
             return
-        ((_, tag),) = [each or (None, "") for each in await self._store.find_version_tags([(session_name, lost)])]
-        if tag and lost.tag and tag != lost.tag:
+        (found,) = await self._store.find_version_tags([(session_name, lost)])
+        if found is not None and lost.is_possibly_missing(*found):
             await self._restorer.recover_lost_versions(session_name, stored.stored, lost)
 
     # -- commands -----------------------------------------------------------------------------------------------------

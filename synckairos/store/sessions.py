@@ -357,16 +357,15 @@ class SessionStore:
 
 
 def _parse_version(reply: Any) -> SessionSnapshot | None:
-    """Return the version in the fields of a session's hash, without its document. None for invalid fields."""
+    """Return the version in the fields of a session's hash, without its document.
+
+    None if there is no session, or for invalid fields.
+    """
     try:
         epoch, version, tag, deleted = raise_if_invalid_data(reply)
-        return (
-            None
-            if epoch is None
-            else SessionSnapshot(
-                epoch.decode(), int(version), b"", "" if tag is None else tag.decode(), deleted == b"1"
-            )
-        )
+        if epoch is None:
+            return None
+        return SessionSnapshot(epoch.decode(), int(version), b"", (tag or b"").decode(), deleted == b"1")
     except PARSE_ERRORS:
         return None
 
