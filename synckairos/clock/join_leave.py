@@ -115,8 +115,8 @@ def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
     """Return the transition that removes a participant.
 
     If this participant has the turn, the next turn begins. A paused session stays paused. In `per_cycle` the next turn
-    has a full budget. With a plan, it is another turn with the same item, and it belongs to nobody if the items name
-    participants.
+    has a full budget. With a plan, it is another turn with the same item, and it belongs to no participant if the items
+    name participants.
     In `individual`, the end of the session is due if no other clock is open.
 
     If no remaining participant is in the rotation, the next participant in index order gets the turn. The clock of this

@@ -48,7 +48,7 @@ def make_turn_end_event(event_type: EventType, ended: Session, begun: Session, a
     """Return the event of the end of a turn. It concerns the participant whose turn ended.
 
     `ended` is the state after the end of the turn, and `begun` the state after the beginning of the next turn or hold.
-    If the turn was an item of a plan that belonged to nobody, the event concerns the session.
+    If the turn was an item of a plan that belonged to no participant, the event concerns the session.
     """
     if ended.plan and ended.active_participant is None:
         return make_session_event(event_type, begun, at_ms)

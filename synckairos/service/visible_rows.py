@@ -1,7 +1,8 @@
 """The rows of a session that a caller sees: all rows, or the row of one participant.
 
-In `individual` the time of a participant concerns nobody else. A caller below the role `controller` sees only the row
-of the participant as which it acts, whatever it requests. A caller that acts as no participant sees no row.
+In `individual` the time of a participant does not concern the other participants. A caller below the role `controller`
+sees only the row of the participant as which it acts, whatever it requests. A caller that acts as no participant sees
+no row.
 """
 
 from synckairos.errors import Forbidden, ParticipantNotFound, StoreUnavailable

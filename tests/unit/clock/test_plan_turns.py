@@ -148,7 +148,7 @@ def test_named_items_refuse_a_next_participant() -> None:
     assert session.lines[1:] == ["1 !VALIDATION_ERROR", "2 cycle_switched A", "3 !VALIDATION_ERROR"]
 
 
-def test_item_of_the_participant_that_leaves_begins_again_for_nobody() -> None:
+def test_item_of_the_participant_that_leaves_begins_again_for_no_participant() -> None:
     session = play_plan("x/A=5 y/B=7", "0 start; 2 leave:A; 7 time")
     assert session.lines[1:] == ["2 participant_removed A", "7 cycle_expired"]
     assert session.face == "running *B 7"
