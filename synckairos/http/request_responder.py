@@ -45,8 +45,6 @@ class RequestResponder:
         self._rate_limits = rate_limits
         self._tenants = work.tenants
         self._processor_time = work.processor_time
-        self._presses = work.processor_time.press_priority
-        self._large_presses = work.processor_time.large_presses
         self._dev = settings.dev
         self._access_recorder = access_recorder
         self._limited_clients = LimitedClients()
@@ -114,30 +112,17 @@ class RequestResponder:
         return response
 
     async def _call_press(self, request: RestRequest, handler: Handler) -> RestResponse:
-        """Call the handler of a press. Presses of large sessions wait, see `LargePresses`.
-
-        Other presses wait only if the presses of their tenant use its whole share beside other tenants.
+        """Call the handler of a press, see `ProcessorTime.run_press`.
 
         Raises: RateLimitExceeded if the wait takes too long; the handler was not called then. TooManyConnections if the
             client has too many downloads. And all exceptions of the handler.
         """
-        if self._large_presses.sessions:
-            session_id = request.path_parameters.get("session_id", "").lower()
-            name = self._large_presses.find_large(request.principal.tenant, session_id)
-            if name is not None:
-                client = request.principal.limited_client_id
-                response = await self._processor_time.run_large_press(client, name, lambda: handler(request))
-                return await self._count_download(client, response)
-        if self._processor_time.charge_press(request.principal.limited_client_id):
-            await self._processor_time.wait_for_press(request.principal.limited_client_id)
-        self._presses.begin_press()
-        try:
-            response = await handler(request)
-        finally:
-            self._presses.end_press()
-        if len(response.body) <= LARGE_BYTES:
+        client, tenant = request.principal.limited_client_id, request.principal.tenant
+        session_id = request.path_parameters.get("session_id", "").lower()
+        response = await self._processor_time.run_press(client, tenant, session_id, lambda: handler(request))
+        if response.stream is None and len(response.body) <= LARGE_BYTES:
             return response
-        return await self._count_download(request.principal.limited_client_id, response)
+        return await self._count_download(client, response)
 
     async def _call_in_turn(self, request: RestRequest, handler: Handler) -> RestResponse:
         """Wait until the client has used no more than its share of the processor, then call the handler.

@@ -61,6 +61,8 @@ class LargePresses:
 
     def find_large(self, tenant: str, session_id: str) -> str | None:
         """Return the name of a session if it is known to be large, else None."""
+        if not self.sessions:
+            return None
         name = session_id if tenant == DEFAULT_TENANT else f"{tenant}/{session_id}"
         return name if name in self.sessions else None
 

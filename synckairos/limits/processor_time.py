@@ -118,17 +118,37 @@ class ProcessorTime:
             await self._wait(client, account, MAX_WAIT_S if is_rate_limited else MAX_UNLIMITED_WAIT_S, is_rate_limited)
         return await self._charge_while_running(account, work)
 
-    def charge_press(self, client: str) -> bool:
+    async def run_press(
+        self, client: str, tenant: str, session_id: str, work: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
+        """Await `work()`, which is a press of a client of `tenant` on a session of this tenant.
+
+        The press waits only if its session is large, see `LargePresses`, or if the presses of the tenant use its whole
+        share beside other tenants.
+
+        Raises: RateLimitExceeded if the wait takes too long. `work` is not called then.
+        """
+        if (session_name := self.large_presses.find_large(tenant, session_id)) is not None:
+            return await self.run_large_press(client, session_name, work)
+        if self._charge_press(client):
+            await self._wait_for_press(client)
+        self.press_priority.begin_press()
+        try:
+            return await work()
+        finally:
+            self.press_priority.end_press()
+
+    def _charge_press(self, client: str) -> bool:
         """Charge a press that begins to the tenant of its client. Return whether the press must wait.
 
-        If it must, the caller must await `wait_for_press` first. Nothing is charged while no other tenant is active.
+        Nothing is charged while no other tenant is active.
         """
         tenant = tenant_of_client(client)
         if tenant is None or not self.has_other_tenants(tenant):
             return False
         return self._tenant_share(tenant).charge_press()
 
-    async def wait_for_press(self, client: str) -> None:
+    async def _wait_for_press(self, client: str) -> None:
         """Wait until the presses of the client's tenant have used no more than its share.
 
         Raises: RateLimitExceeded if the wait takes more than `MAX_WAIT_S` seconds.

@@ -98,8 +98,7 @@ class V3Inbox:
     async def _handle_in_turn(self, request: InboxRequest) -> None:
         """Wait until the client has used no more than its share of the processor, then handle the request.
 
-        Presses wait only if their session is large, see `LargePresses`, or if the presses of their tenant use its whole
-        share beside other tenants.
+        For presses see `ProcessorTime.run_press`.
 
         Raises: RateLimitExceeded if the wait takes too long. The request was not handled then.
         """
@@ -107,16 +106,7 @@ class V3Inbox:
         client, processor_time = connection.principal.limited_client_id, connection.hub.work.processor_time
         processor_time.note_activity(client)
         if isinstance(request, v3_messages.Command) and request.command in PRESSES:
-            name = processor_time.large_presses.find_large(connection.principal.tenant, request.session_id)
-            if name is not None:
-                await processor_time.run_large_press(client, name, lambda: self._handle(request))
-                return
-            if processor_time.charge_press(client):
-                await processor_time.wait_for_press(client)
-            processor_time.press_priority.begin_press()
-            try:
-                await self._handle(request)
-            finally:
-                processor_time.press_priority.end_press()
+            tenant = connection.principal.tenant
+            await processor_time.run_press(client, tenant, request.session_id, lambda: self._handle(request))
         else:
             await processor_time.run(client, lambda: self._handle(request))

@@ -20,6 +20,7 @@ from synckairos.limits.work_limits import (
     VALUES,
     WorkLimit,
 )
+from synckairos.principal import tenant_of_client
 from tests.background_task import start
 from tests.principals import make_principal
 
@@ -204,12 +205,21 @@ def test_limits_of_tenants_are_multiplied_like_those_of_clients() -> None:
         assert (scaled.per_s, scaled.burst) == (limit.per_s / 2, limit.burst / 2)
 
 
-def press_until_the_next_must_wait(shares: ProcessorTime, client: str) -> int:
-    """Charge presses of a client until its tenant has used its whole share. Return the number of presses."""
-    count = 1
-    while not shares.charge_press(client):
-        count += 1
-    return count
+async def press(shares: ProcessorTime, client: str) -> str:
+    return await shares.run_press(client, tenant_of_client(client) or "default", "session", answer)
+
+
+async def press_until_the_next_must_wait(shares: ProcessorTime, client: str) -> int:
+    """Run presses of a client until its tenant has used its whole share. Return the number of presses.
+
+    The maximum wait must be 0. The last press is refused.
+    """
+    for count in range(1, 1_000_000):
+        try:
+            assert await press(shares, client) == "answer"
+        except RateLimitExceeded:
+            return count
+    raise AssertionError("no press must wait")
 
 
 async def test_presses_of_a_tenant_wait_only_if_they_use_its_whole_share_beside_another_tenant(
@@ -219,17 +229,18 @@ async def test_presses_of_a_tenant_wait_only_if_they_use_its_whole_share_beside_
     clock = Clock()
     shares = ProcessorTime(clock=clock)
     shares.note_activity(CLIENTS[0])
-    assert not any(shares.charge_press(CLIENTS[0]) for _ in range(10_000)), "no other tenant is active"
+    for _ in range(10_000):
+        await press(shares, CLIENTS[0])  # no other tenant is active
     shares.note_activity(OTHER)
     use_share_of_tenant(shares)
     whole_share = TENANT_PROCESSOR_MS.burst / 1000 / tenant_share.PRESS_S
-    assert press_until_the_next_must_wait(shares, CLIENTS[0]) == pytest.approx(whole_share, abs=2)
+    assert await press_until_the_next_must_wait(shares, CLIENTS[0]) == pytest.approx(whole_share, abs=2)
     with pytest.raises(RateLimitExceeded, match="and tenant"):
-        await shares.wait_for_press(CLIENTS[0])
-    assert not shares.charge_press(OTHER)
-    assert not shares.charge_press(ADDRESS)
+        await press(shares, CLIENTS[0])
+    assert [await press(shares, each) for each in (OTHER, ADDRESS)] == ["answer"] * 2
     clock.now_s += processor_time.ACTIVE_S
-    assert not shares.charge_press(CLIENTS[0]), "the other tenant is not active any longer"
+    assert await press(shares, CLIENTS[0]) == "answer", "the other tenant is not active any longer"
+    assert not shares.press_priority.must_wait, "no press runs any longer"
 
 
 async def test_presses_count_for_the_share_of_other_requests_of_the_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,21 +248,27 @@ async def test_presses_count_for_the_share_of_other_requests_of_the_tenant(monke
     shares = ProcessorTime(clock=Clock())
     shares.note_activity(CLIENTS[0])
     shares.note_activity(OTHER)
-    press_until_the_next_must_wait(shares, CLIENTS[0])
+    await press_until_the_next_must_wait(shares, CLIENTS[0])
     with pytest.raises(RateLimitExceeded, match="and tenant"):
         await shares.run(CLIENTS[1], answer)
 
 
-async def test_waiting_press_runs_when_the_tenant_has_used_no_more_than_its_share() -> None:
+async def test_waiting_press_runs_when_the_tenant_has_used_no_more_than_its_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = Clock()
     shares = ProcessorTime(clock=clock)
     shares.note_activity(CLIENTS[0])
     shares.note_activity(OTHER)
-    press_until_the_next_must_wait(shares, CLIENTS[0])
-    waiting = [await start(shares.wait_for_press(client)) for client in CLIENTS[:3]]
-    assert shares.charge_press(CLIENTS[4]), "it waits behind the others"
-    assert not any(each.done() for each in waiting)
+    with monkeypatch.context() as patch:
+        patch.setattr(processor_time, "MAX_WAIT_S", 0)
+        await press_until_the_next_must_wait(shares, CLIENTS[0])
+    waiting = [await start(press(shares, client)) for client in CLIENTS[:3]]
+    behind = await start(press(shares, CLIENTS[4]))
+    assert not any(each.done() for each in (*waiting, behind))
     clock.now_s += used_time.MAX_PAUSE_S
     shares.note_activity(OTHER)
-    await asyncio.gather(*waiting)
-    assert not shares.charge_press(CLIENTS[4])
+    assert await asyncio.gather(*waiting, behind) == ["answer"] * 4
+    with monkeypatch.context() as patch:
+        patch.setattr(processor_time, "MAX_WAIT_S", 0)
+        assert await press(shares, CLIENTS[4]) == "answer"
