@@ -1,13 +1,15 @@
-"""A group of processes of the same kind under one parent, as a member of the group sees it.
+"""A group of processes of the same kind under one parent: the metrics of all its members in one scrape.
 
 The members share a port, so a scrape of `/metrics` reaches one of them. This member asks the other members for their
-metrics over unix sockets in the directory of the group, and answers with the sum.
+metrics over unix sockets in the directory of the group, and answers with the sum. Their counters also stay in the
+directory, one file for each member and one for all members that have ended.
 """
 
 import asyncio
+import fcntl
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from synckairos.telemetry import log
@@ -20,6 +22,8 @@ ANSWER_TIMEOUT_S = 1.0
 
 _SOCKET = ".socket"
 _LAST = ".last"
+_ENDED = "ended"
+_LOCK = "lock"
 
 logger = log.get_logger(__name__)
 
@@ -55,12 +59,14 @@ class ProcessGroup:
         return await asyncio.to_thread(self._merge, own, running)
 
     def _merge(self, own: bytes, running: dict[str, bytes]) -> bytes:
-        for name, text in {**running, self._name: own}.items():
-            new = self._path(f"{name}.{self._name}", ".new")
-            new.write_bytes(text)
-            new.replace(self._path(name, _LAST))
-        ended = [path for path in self._directory.glob(f"*{_LAST}") if path.stem not in {*running, self._name}]
-        return merge_metrics(own, [*running.values()], [path.read_bytes() for path in ended])
+        with _locked(self._directory):
+            # A member whose socket the parent has removed is in the file of the ended members already.
+            running = {name: text for name, text in running.items() if self._path(name, _SOCKET).exists()}
+            for name, text in {**running, self._name: own}.items():
+                _replace(self._path(name, _LAST), text)
+            silent = [path for path in self._directory.glob(f"*{_LAST}") if path.stem not in {*running, self._name}]
+            kept = [path.read_bytes() for path in (self._directory / _ENDED, *silent) if path.exists()]
+        return merge_metrics(own, [*running.values()], kept)
 
     async def _answer(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -87,3 +93,33 @@ class ProcessGroup:
 
     def _path(self, name: str, suffix: str) -> Path:
         return self._directory / f"{name}{suffix}"
+
+
+def keep_counters_of_ended(directory: Path, pid: int) -> None:
+    """Add the counters of a member that has ended to those of all members that ended before. The parent calls this.
+
+    `directory` is the directory of the group, `pid` the id of the ended process. The counters are those of the last
+    scrape.
+
+    Raises: OSError. ValueError if a file of the directory is malformed.
+    """
+    with _locked(directory):
+        (directory / f"{pid}{_SOCKET}").unlink(missing_ok=True)
+        last, ended = directory / f"{pid}{_LAST}", directory / _ENDED
+        if last.exists():
+            _replace(ended, merge_metrics(b"", [], [path.read_bytes() for path in (ended, last) if path.exists()]))
+            last.unlink()
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the lock of the group's files during the block, in a thread that may wait."""
+    with (directory / _LOCK).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _replace(path: Path, text: bytes) -> None:
+    new = path.with_name(f"{path.name}.new")
+    new.write_bytes(text)
+    new.replace(path)

@@ -21,6 +21,7 @@ import click
 from synckairos.backoff import Backoff
 from synckairos.config import Settings, env_variables_of
 from synckairos.embedded.guarded_child import ChildProcess
+from synckairos.process.process_group import keep_counters_of_ended
 from synckairos.process.ready_line import parse_ready_line, render_ready_line
 from synckairos.server.uvicorn_server import hold_port
 from synckairos.telemetry import log
@@ -142,7 +143,10 @@ class Supervisor:
             note_ready = partial(self._note_ready, number)
             Thread(target=_relay_output, args=(child, loop, note_ready), daemon=True).start()
         await asyncio.to_thread(child.process.wait)
-        (directory / f"{child.pid}.socket").unlink(missing_ok=True)
+        try:
+            await asyncio.to_thread(keep_counters_of_ended, directory, child.pid)
+        except (OSError, ValueError):
+            logger.exception("counters of an ended process lost", child_pid=child.pid)
         return await asyncio.to_thread(child.stop)
 
     def _note_ready(self, number: int, url: str) -> None:
