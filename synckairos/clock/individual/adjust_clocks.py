@@ -65,12 +65,9 @@ def _adjust_budgets(state: Session, positions: Iterable[int], command: Adjust, n
         left_ms, used_ms = row.remaining_ms, row.used_ms
         if clock.anchor_ms is not None and (elapsed_ms := now_ms - clock.anchor_ms) > 0:
             left_ms, used_ms, clock = left_ms - elapsed_ms, used_ms + elapsed_ms, replace(clock, anchor_ms=now_ms)
-        added_ms = left_ms + delta_ms
-        if added_ms < 0 and not may_fall_below_zero:
-            added_ms = add_to_remaining(left_ms, delta_ms, may_fall_below_zero)
+        added_ms = add_to_remaining(left_ms, delta_ms, may_fall_below_zero)
         is_changed = is_changed or added_ms != left_ms
-        changed = replace(row, remaining_ms=added_ms, used_ms=used_ms, individual=clock)
-        changes[at] = with_armed_warnings(changed) if clock.warned_ms or clock.is_in_overtime else changed
+        changes[at] = with_armed_warnings(replace(row, remaining_ms=added_ms, used_ms=used_ms, individual=clock))
     return change_clocks(state, changes, EventType.TIME_ADJUSTED, now_ms) if is_changed else None
 
 

@@ -107,8 +107,8 @@ def test_change_reaches_the_item_that_comes_next(script: str, face: str) -> None
         (spec("per_cycle", plan=items("x=5")), "0 delete; 0 plan:x=6", "SESSION_NOT_FOUND"),
     ],
 )
-def test_plan_of_a_session_without_a_plan_or_that_ended_is_refused(creation: object, script: str, code: str) -> None:
-    assert play(creation, script).lines[-1] == f"0 !{code}"  # type: ignore[arg-type]
+def test_plan_of_a_session_without_a_plan_or_that_ended_is_refused(creation: Create, script: str, code: str) -> None:
+    assert play(creation, script).lines[-1] == f"0 !{code}"
 
 
 class CountedId(str):
