@@ -1,24 +1,13 @@
 // The page /playground of the server.
-import { gzipSync } from "node:zlib";
-import type { Page, Response } from "playwright-core";
+import type { Page } from "playwright-core";
 import { expect, inject, test } from "vitest";
 import { connectTo } from "../helpers.js";
 import { expectAccessible, useChromium } from "./chromium.js";
-
-const MAX_PAGE_BYTES = 60 * 1024;
-const WIDTHS = [320, 1280, 3840];
+import { WIDTHS, expectSmall, isPageFile, openServerPage } from "./server-page.js";
 
 const open = useChromium();
 
-async function openPlayground(base = inject("serverUrl")) {
-  const refused: string[] = [];
-  const files: Response[] = [];
-  const page = await open(`${base}/playground`, {}, async (each) => {
-    each.on("console", (message) => message.text().includes("Security Policy") && refused.push(message.text()));
-    each.on("response", (response) => files.push(response));
-  });
-  return { page, refused, files };
-}
+const openPlayground = (base = inject("serverUrl")) => openServerPage(open, `${base}/playground`, { width: 1280, height: 720 });
 
 const send = async (page: Page, command: string) => {
   await page.getByRole("combobox", { name: "Command" }).selectOption(command);
@@ -42,8 +31,7 @@ test("a programmer plays with a session, at a width of 320 pixels up to 4K", asy
     await expectAccessible(page);
     expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
   }
-  const bodies = files.filter((each) => each.ok() && !each.url().includes("/v1/")).map(async (each) => gzipSync(await each.body()).length);
-  expect((await Promise.all(bodies)).reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(MAX_PAGE_BYTES);
+  await expectSmall(files.filter(isPageFile));
   expect(refused).toEqual([]);
 });
 

@@ -1,12 +1,11 @@
 // The pages /control, /desk and /agenda of the server, with and without authentication.
-import { gzipSync } from "node:zlib";
-import type { Page, Response } from "playwright-core";
+import type { Page } from "playwright-core";
 import { expect, inject, test } from "vitest";
 import { ADA, BOB, connectTo, createSession, proxyTo } from "../helpers.js";
 import { signToken } from "../tokens.js";
-import { expectAccessible, useChromium } from "./chromium.js";
+import { useChromium } from "./chromium.js";
+import { expectSmall, expectUsable, openServerPage } from "./server-page.js";
 
-const MAX_PAGE_BYTES = 60 * 1024;
 const PEOPLE = [
   { participant_id: ADA, display_name: "Ada" },
   { participant_id: BOB, display_name: "Bob" },
@@ -25,22 +24,7 @@ const PLAN = {
 const open = useChromium();
 const server = () => inject("serverUrl");
 
-async function openPage(path: string, width = 1280, base = server()) {
-  const refused: string[] = [];
-  const files: Response[] = [];
-  const page = await open(`${base}/${path}`, {}, async (each) => {
-    await each.setViewportSize({ width, height: 800 });
-    each.on("console", (message) => message.text().includes("Security Policy") && refused.push(message.text()));
-    each.on("response", (response) => files.push(response));
-  });
-  return { page, refused, files };
-}
-
-/** Check a page with axe, and that it fits into the width of the screen. */
-async function check(page: Page): Promise<void> {
-  await expectAccessible(page);
-  expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
-}
+const openPage = (path: string, width = 1280, base = server()) => openServerPage(open, `${base}/${path}`, { width, height: 800 });
 
 const press = (page: Page, name: string) => page.getByRole("button", { name, exact: true }).click();
 const hasStatus = (page: Page, status: string) => page.locator(`html[data-status=${status}]`).waitFor();
@@ -64,7 +48,7 @@ test("a host leads a meeting by buttons", async () => {
   await hasName(page, "Budget");
   await page.getByRole("button", { name: "Go to: Close" }).click();
   await hasName(page, "Close");
-  await check(page);
+  await expectUsable(page);
   await press(page, "Finish");
   await page.getByRole("dialog").getByRole("button", { name: "Finish" }).click();
   await hasStatus(page, "completed");
@@ -163,7 +147,7 @@ test.each(["per_participant", "per_group", "global", "count_up", "individual"] a
     await page.getByRole("button", { name: "Give the turn: Bob" }).click();
     await page.getByText("Bob, has the turn").waitFor();
   }
-  await check(page);
+  await expectUsable(page);
 });
 
 test("what a role may not do is not on the page", async () => {
@@ -177,7 +161,7 @@ test("what a role may not do is not on the page", async () => {
   const viewer = await openPage(link("control", { role: "viewer" }), 1280, auth);
   await viewer.page.getByRole("link", { name: "Open the view" }).waitFor();
   expect(await viewer.page.getByRole("button").count()).toBe(0);
-  await check(viewer.page);
+  await expectUsable(viewer.page);
   const participant = await openPage(link("control", { role: "participant", participant_id: ADA }), 1280, auth);
   await participant.page.getByRole("link", { name: "Open the page of a participant" }).click();
   await participant.page.getByRole("heading", { name: "Ada" }).waitFor();
@@ -206,14 +190,14 @@ test("two players share one phone", async () => {
   await seat("Ada").getByRole("button", { name: "Wait" }).waitFor();
   expect(await seat("Bob").evaluate((each) => getComputedStyle(each).rotate)).toBe("180deg");
   expect(await seat("Ada").evaluate((each) => getComputedStyle(each).rotate)).toBe("none");
-  await check(page);
+  await expectUsable(page);
   expect(refused).toEqual([]);
 });
 
 test("a desk without a participant offers the participants, and one of another session is refused", async () => {
   const { session_id } = await createSession();
   const { page } = await openPage(`desk/${session_id}`, 320);
-  await check(page);
+  await expectUsable(page);
   await page.getByRole("link", { name: "Bob" }).click();
   await page.getByRole("button", { name: "Not started" }).waitFor();
   const other = await openPage(`desk/${session_id}?participant=${crypto.randomUUID()}`);
@@ -228,7 +212,7 @@ test("an agenda shows its items and the lateness, at a width of 320 pixels up to
   await page.locator("sync-agenda li").first().getByText("now").waitFor();
   for (const width of [320, 3840]) {
     await page.setViewportSize({ width, height: 800 });
-    await check(page);
+    await expectUsable(page);
   }
   expect(refused).toEqual([]);
 });
@@ -237,7 +221,7 @@ test("a session without a plan has a link to its view instead of an agenda", asy
   const { session_id } = await createSession();
   const { page } = await openPage(`agenda/${session_id}`);
   await page.getByRole("link", { name: "Open its view" }).waitFor();
-  await check(page);
+  await expectUsable(page);
 });
 
 test.each(["control", "desk", "agenda"])("the page /%s has at most 60 KiB, opens a session by its id, and says that one is missing", async (name) => {
@@ -246,18 +230,17 @@ test.each(["control", "desk", "agenda"])("the page /%s has at most 60 KiB, opens
   await page.getByLabel("Session: its id or a link to it").fill("no id");
   await press(page, "Open");
   await page.getByText("This text has no id of a session.").waitFor();
-  await check(page);
+  await expectUsable(page);
   files.length = 0;
   await page.getByLabel("Session: its id or a link to it").fill(`http://elsewhere/${session_id.toUpperCase()}?x`);
   await press(page, "Open");
   await page.locator("html[data-state=live]").waitFor();
   await page.waitForLoadState("networkidle");
-  const bodies = files.filter((each) => each.ok()).map(async (each) => gzipSync(await each.body()).length);
-  expect((await Promise.all(bodies)).reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(MAX_PAGE_BYTES);
+  await expectSmall(files);
   expect(refused).toEqual([]);
   const missing = await openPage(`${name}/${crypto.randomUUID()}`);
   await missing.page.getByText("There is no such session").waitFor();
-  await check(missing.page);
+  await expectUsable(missing.page);
 });
 
 test("the landing page shows the time of the server and starts sessions, at a width of 320 pixels up to 4K", async () => {
@@ -267,10 +250,9 @@ test("the landing page shows the time of the server and starts sessions, at a wi
   await page.getByRole("combobox", { name: "Other presets" }).waitFor();
   for (const width of [320, 1280, 3840]) {
     await page.setViewportSize({ width, height: 800 });
-    await check(page);
+    await expectUsable(page);
   }
-  const bodies = files.filter((each) => each.ok()).map(async (each) => gzipSync(await each.body()).length);
-  expect((await Promise.all(bodies)).reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(MAX_PAGE_BYTES);
+  await expectSmall(files);
   await press(page, "Start a meeting");
   await page.locator("sync-agenda li").first().getByText("Opening").waitFor();
   expect(refused).toEqual([]);
@@ -316,7 +298,7 @@ test("the landing page of a server with authentication says that it needs a cred
   const { page } = await openPage("", 1280, inject("authUrl"));
   await press(page, "Start a quiz");
   await page.getByText("This server needs a credential.").waitFor();
-  await check(page);
+  await expectUsable(page);
 });
 
 test("a host whose connection is lost sees it, and its command is sent once the connection is back", async () => {
@@ -327,7 +309,7 @@ test("a host whose connection is lost sees it, and its command is sent once the 
   proxy.refuse(true);
   proxy.drop();
   await page.getByText("Connection lost. The clock continues").waitFor();
-  await check(page);
+  await expectUsable(page);
   await press(page, "Start");
   proxy.refuse(false);
   await page.locator("html[data-state=live]").waitFor();
@@ -339,7 +321,7 @@ test("in dark colours a host sees each text, and in forced colours the page take
   const { page } = await openPage(`control/${session_id}`);
   await page.getByRole("button", { name: "Start", exact: true }).waitFor();
   await page.emulateMedia({ colorScheme: "dark" });
-  await check(page);
+  await expectUsable(page);
   await page.emulateMedia({ forcedColors: "active" });
   const start = page.getByRole("button", { name: "Start", exact: true });
   const colors = () => start.evaluate((each) => [getComputedStyle(each).color, getComputedStyle(each).backgroundColor]);
