@@ -1,15 +1,12 @@
 // The page /console of the server, with and without authentication.
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
-import type { Page, Response } from "playwright-core";
+import type { Page } from "playwright-core";
 import { expect, inject, test } from "vitest";
 import { ADA, BOB, connectTo, createSession } from "../helpers.js";
 import { JWT_SECRET, signToken } from "../tokens.js";
-import { expectAccessible, useChromium } from "./chromium.js";
-
-const MAX_PAGE_BYTES = 60 * 1024;
-const WIDTHS = [320, 1280, 3840];
+import { useChromium } from "./chromium.js";
+import { WIDTHS, expectSmall, expectUsable, isPageFile, openServerPage } from "./server-page.js";
 
 const open = useChromium();
 
@@ -20,31 +17,8 @@ function synckairos(args: string[], env: NodeJS.ProcessEnv): string {
   return execFileSync(python, ["-m", "synckairos", ...args], { encoding: "utf8", env: { ...env, PYTHONPATH: repository } });
 }
 
-async function openConsole(fragment: string, base = inject("serverUrl")) {
-  const refused: string[] = [];
-  const files: Response[] = [];
-  const page = await open(`${base}/console${fragment}`, {}, async (each) => {
-    await each.setViewportSize({ width: 1280, height: 900 });
-    each.on("console", (message) => message.text().includes("Security Policy") && refused.push(message.text()));
-    each.on("response", (response) => files.push(response));
-  });
-  return { page, refused, files };
-}
-
-/** Check a page with axe, and that it fits into the widths. */
-async function check(page: Page, widths = [1280]): Promise<void> {
-  await expectAccessible(page);
-  for (const width of widths) {
-    await page.setViewportSize({ width, height: 900 });
-    expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
-  }
-}
-
-/** Check that the files that a page has loaded have at most 60 KiB, compressed. */
-async function checkSize(files: Response[]): Promise<void> {
-  const bodies = files.filter((each) => each.ok() && !each.url().includes("/v1/")).map(async (each) => gzipSync(await each.body()).length);
-  expect((await Promise.all(bodies)).reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(MAX_PAGE_BYTES);
-}
+const openConsole = (fragment: string, base = inject("serverUrl")) =>
+  openServerPage(open, `${base}/console${fragment}`, { width: 1280, height: 900 });
 
 const hasState = (page: Page, state: string) => page.locator(`#section[data-state=${state}]`).waitFor();
 const press = (page: Page, name: string | RegExp) => page.getByRole("button", { name, exact: true }).click();
@@ -55,7 +29,7 @@ async function sections(page: Page): Promise<string[]> {
   return navigation.getByRole("link").allTextContents();
 }
 
-test("an operator finds a session, reads its story and plays it again, at a width of 320 pixels up to 4K", async () => {
+test("an operator finds a session, reads its history and replays it, at a width of 320 pixels up to 4K", async () => {
   const round = crypto.randomUUID();
   const { session_id } = await createSession({ labels: { round }, metadata: { title: "Final" } });
   const { api } = connectTo(inject("serverUrl"));
@@ -63,20 +37,20 @@ test("an operator finds a session, reads its story and plays it again, at a widt
   await api.sessions.switch(session_id, {});
   const { page, refused, files } = await openConsole("");
   await page.locator("#section[data-state=live], #section[data-state=empty]").waitFor();
-  await checkSize(files);
+  await expectSmall(files.filter(isPageFile));
   await page.getByLabel("Label, such as round=3").fill("round=none");
   await press(page, "Load");
   await hasState(page, "empty");
-  await check(page);
+  await expectUsable(page);
   await page.getByLabel("Label, such as round=3").fill(`round=${round}`);
   await press(page, "Load");
   await hasState(page, "live");
   await page.getByLabel("Text in the entries").fill("bob");
   expect(await page.locator("tbody tr").count()).toBe(1);
-  await page.getByLabel("Text in the entries").fill("nobody");
+  await page.getByLabel("Text in the entries").fill("text of no entry");
   await hasState(page, "empty");
   await page.getByLabel("Text in the entries").fill("");
-  await check(page, WIDTHS);
+  await expectUsable(page, WIDTHS);
   await page.getByRole("link", { name: "Final" }).click();
   await page.getByRole("button", { name: /^3 · cycle_switched/ }).and(page.locator("[aria-current]")).waitFor();
   await page.locator("pre").getByText('"version": 3').waitFor();
@@ -91,7 +65,7 @@ test("an operator finds a session, reads its story and plays it again, at a widt
   await page.getByText("The newest state", { exact: true }).waitFor();
   await api.sessions.pause(session_id, { reason: "tea" });
   await page.getByRole("button", { name: /^4 · session_paused/ }).and(page.locator("[aria-current]")).waitFor();
-  await check(page, WIDTHS);
+  await expectUsable(page, WIDTHS);
   await press(page, "Delete the session");
   await page.getByRole("dialog").getByRole("button", { name: "Delete the session" }).click();
   await page.getByRole("heading", { name: "Sessions" }).waitFor();
@@ -100,12 +74,49 @@ test("an operator finds a session, reads its story and plays it again, at a widt
   expect(refused).toEqual([]);
 });
 
+test("a session with more events than a page of them keeps the loaded events, and marks the newest one after it is loaded", async () => {
+  const { session_id } = await createSession();
+  const { api } = connectTo(inject("serverUrl"));
+  await api.sessions.start(session_id);
+  for (let at = 0; at < 100; at += 1) await api.sessions.switch(session_id, {});
+  const { page } = await openConsole(`#session/${session_id}`);
+  const events = page.locator("#events button");
+  await expect.poll(() => events.count()).toBe(100);
+  expect(await page.locator("#events [aria-current]").count()).toBe(0);
+  await press(page, "Load more events");
+  await page.getByRole("button", { name: /^102 · cycle_switched/ }).and(page.locator("[aria-current]")).waitFor();
+  await api.sessions.pause(session_id, {});
+  await page.getByRole("button", { name: /^103 · session_paused/ }).and(page.locator("[aria-current]")).waitFor();
+  expect(await events.count()).toBe(103);
+});
+
+test("while a request for an earlier state is open, the slider sends no others, and then one for its newest instant", async () => {
+  const { session_id } = await createSession();
+  await connectTo(inject("serverUrl")).api.sessions.start(session_id);
+  const { page } = await openConsole(`#session/${session_id}`);
+  await page.getByText("The newest state", { exact: true }).waitFor();
+  let release = () => {};
+  const released = new Promise<void>((resolve) => (release = resolve));
+  const instants: number[] = [];
+  await page.route("**/v1/sessions/*?at=*", async (route) => {
+    instants.push(Number(new URL(route.request().url()).searchParams.get("at")));
+    await released;
+    await route.continue();
+  });
+  const slider = page.getByRole("slider");
+  for (const value of ["0.5", "0.4", "0.3", "0"]) await slider.fill(value);
+  await expect.poll(() => instants.length).toBe(1);
+  release();
+  await page.getByText(/^Version 1 at/).waitFor();
+  expect(instants).toHaveLength(2);
+});
+
 test("each request of the page can be copied as a command that does the same", async () => {
   const { session_id } = await createSession();
   const { page, files } = await openConsole(`#session/${session_id}`);
   await page.locator("#events button").waitFor();
   await page.getByText("The newest state", { exact: true }).waitFor();
-  await checkSize(files);
+  await expectSmall(files.filter(isPageFile));
   await page.getByText("Requests of this page").click();
   const commands = await page.locator("#request-list code").allTextContents();
   expect(commands).toHaveLength(3);
@@ -113,7 +124,7 @@ test("each request of the page can be copied as a command that does the same", a
   expect(events).toBe(`curl '${inject("serverUrl")}/v1/sessions/${session_id}/events?limit=100'`);
   const answer = JSON.parse(execFileSync("sh", ["-c", `${events} --silent`], { encoding: "utf8" }));
   expect(answer.data.map((each: { event_type: string }) => each.event_type)).toEqual(["session_created"]);
-  await check(page);
+  await expectUsable(page);
 });
 
 test("an operator registers, tests and deletes a webhook, and sees its deliveries", async () => {
@@ -128,9 +139,14 @@ test("an operator registers, tests and deletes a webhook, and sees its deliverie
   await press(page, `Test: ${url}`);
   await page.getByRole("link", { name: url }).click();
   await page.getByRole("cell", { name: "webhook_test", exact: true }).waitFor();
-  await check(page);
+  await expectUsable(page);
   await page.getByRole("link", { name: "Webhooks" }).click();
-  await press(page, `Delete: ${url}`);
+  await page.setViewportSize({ width: 390, height: 900 });
+  const remove = page.getByRole("button", { name: `Delete: ${url}` });
+  const { x = 0, width = 390 } = (await remove.boundingBox()) ?? {};
+  expect(x + width).toBeLessThanOrEqual(390); // On a phone the last column is on the screen too.
+  await expectUsable(page);
+  await remove.click();
   await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
   await page.getByRole("link", { name: url }).waitFor({ state: "detached" });
 });
@@ -145,7 +161,7 @@ test("the figures are read from the metrics, with a chart of the last readings",
   await figure("Commands of this instance").getByText(/^[\d.,]+ a second$/).waitFor();
   const points = await figure("Instances").locator("polyline").getAttribute("points");
   expect(points?.split(" ").length).toBeGreaterThanOrEqual(2);
-  await check(page, WIDTHS);
+  await expectUsable(page, WIDTHS);
   expect(refused).toEqual([]);
 });
 
@@ -176,8 +192,8 @@ test("an administrator makes and ends a key, a link, a member and a revocation",
   await make("Make a key", { Label: label });
   const row = page.getByRole("row").filter({ hasText: label });
   await page.getByText(/^This text is shown one time\. synckairos_/).waitFor();
-  await row.getByRole("button", { name: /^End/ }).click();
-  await page.getByRole("dialog").getByRole("button", { name: "End" }).click();
+  await row.getByRole("button", { name: /^Revoke/ }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
   await row.waitFor({ state: "detached" });
   await go("Links");
   await make("Make a link", { "Session: its id": session_id });
@@ -191,7 +207,7 @@ test("an administrator makes and ends a key, a link, a member and a revocation",
   await page.getByRole("row").filter({ hasText: "subject mallory" }).waitFor();
   await go("Access log");
   await page.getByRole("cell", { name: /^manage_revocations|POST \/v1\/revocations/ }).first().waitFor();
-  await check(page);
+  await expectUsable(page);
   await go("Member jobs");
   await go("Signing keys");
   await page.getByText("Requests of this page").click();
@@ -214,7 +230,7 @@ test("what a role may not do is not on the page", async () => {
   for (const name of ["Replay", "Delete the session", "Read the newest deliveries"]) {
     expect(await viewer.page.getByRole("button", { name }).count()).toBe(0);
   }
-  await check(viewer.page);
+  await expectUsable(viewer.page);
   await press(viewer.page, "Sign out");
   await viewer.page.getByRole("heading", { name: "Sign in" }).waitFor();
   const host = await openConsole(`#token=${signToken("carol", 600, claims("controller"))}`, auth);
@@ -222,7 +238,7 @@ test("what a role may not do is not on the page", async () => {
   await host.page.getByRole("button", { name: /^1 · session_created/ }).waitFor();
   const without = await openConsole("", auth);
   await without.page.getByRole("heading", { name: "Sign in" }).waitFor();
-  await check(without.page);
+  await expectUsable(without.page);
   expect(await sections((await openConsole("")).page)).toEqual(["Sessions", "Webhooks", "Access log", "Figures"]);
 });
 
@@ -239,7 +255,7 @@ test("an operator creates and suspends a tenant", async () => {
   await press(page, `Suspend: ${tenant}`);
   await page.getByRole("dialog").getByRole("button", { name: "Suspend" }).click();
   await page.getByRole("button", { name: `Activate: ${tenant}` }).waitFor();
-  await check(page);
+  await expectUsable(page);
   await page.getByRole("link", { name: "Figures" }).click();
   await page.locator("#figures li").filter({ hasText: "Instances" }).getByText(/^\d+$/).waitFor();
 });
@@ -254,11 +270,11 @@ test("a limited client sees when to try again, and an unreachable server is name
   await press(page, "Load");
   await page.getByText("Too many requests Try again in 7 s.").waitFor();
   await hasState(page, "limited");
-  await check(page);
+  await expectUsable(page);
   await page.unroute("**/v1/sessions?*");
   await page.route("**/v1/sessions?*", (route) => route.abort());
   await press(page, "Load");
   await page.getByText("The server cannot be reached.").waitFor();
   await page.emulateMedia({ colorScheme: "dark" });
-  await check(page);
+  await expectUsable(page);
 });

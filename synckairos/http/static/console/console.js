@@ -1,4 +1,5 @@
-// The page /console: what an operator sees and does. Each thing is a request, which the page shows as a command.
+// The page /console: what an operator sees and does. Each action is a request, which the page also shows
+// as a command.
 
 import { currentToken, forgetSessions, forgetToken, hasToken } from "../demo/credential.js";
 import { hasCredentialInFragment, takeCredentialFromFragment } from "../demo/link_credential.js";
@@ -6,7 +7,7 @@ import { describeCaller, endSessionToken } from "../demo/rest.js";
 import { hideSignIn, setUpSignIn, showCaller, showSignIn } from "../demo/sign_in.js";
 import { $, button, copyText, element } from "../view/dom.js";
 import { onRequests } from "./requests.js";
-import { LISTS, opens } from "./sections.js";
+import { LISTS, mayOpen } from "./sections.js";
 
 const FORBIDDEN = 403;
 const UNAUTHORIZED = 401;
@@ -24,7 +25,7 @@ addEventListener("hashchange", () => {
 });
 begin();
 
-/** Find out who the caller is, and show the sections that it opens. */
+/** Read the role of the caller, and show the sections that this role may open. */
 async function begin() {
   page.dataset.state = "loading";
   $("fault").textContent = "";
@@ -34,7 +35,7 @@ async function begin() {
     caller = await describeCaller();
   } catch (error) {
     if (error.status === UNAUTHORIZED) return end(hasToken() ? error.message : "");
-    // The key of an operator opens tenants and metrics, and nothing about a caller of a tenant.
+    // The key of an operator opens tenants and metrics. GET /v1/me is only for callers of a tenant.
     if (error.status === FORBIDDEN) caller = { role: "operator", kind: "operator", subject: "Operator" };
     else {
       page.dataset.state = "failed";
@@ -70,9 +71,9 @@ async function signOut() {
   end("");
 }
 
-/** Return the sections that the caller opens: the figures and the lists that belong to no entry of another list. */
+/** Return the sections that the caller may open: the figures, and the lists that belong to no entry of another list. */
 function sectionsOfCaller() {
-  const lists = LISTS.filter((each) => !each.parent && opens(caller, each.needs));
+  const lists = LISTS.filter((each) => !each.parent && mayOpen(caller, each.needs));
   const hasFigures = caller.role === "admin" || caller.role === "operator";
   return [...lists, ...(hasFigures ? [{ id: "figures", title: "Figures" }] : [])];
 }
@@ -82,8 +83,8 @@ function showNavigation() {
 }
 
 /**
- * Show the section that the fragment of the address names. One that the caller does not open is not there. The code of a
- * section is loaded with it, because the client that a session needs is large.
+ * Show the section that the fragment of the address names. If the caller may not open it, show the first section instead.
+ * The code of a section is loaded with the section, because the client that a session needs is large.
  */
 async function showSection() {
   const number = (shown += 1);
@@ -92,29 +93,29 @@ async function showSection() {
   report(null);
   const own = sectionsOfCaller();
   const [name, parameter] = location.hash.slice(1).split("/");
-  const list = LISTS.find((each) => each.id === name && opens(caller, each.needs) && Boolean(each.parent) === Boolean(parameter));
-  const isStory = name === "session" && parameter && caller.role !== "operator";
+  const list = LISTS.find((each) => each.id === name && mayOpen(caller, each.needs) && Boolean(each.parent) === Boolean(parameter));
+  const isSession = name === "session" && parameter && caller.role !== "operator";
   const isFigures = name === "figures" && own.some(({ id }) => id === name);
-  if (!list && !isStory && !isFigures) return location.replace(`#${own[0].id}`);
-  const current = isStory ? own[0].id : (list?.parent ?? name);
+  if (!list && !isSession && !isFigures) return location.replace(`#${own[0].id}`);
+  const current = isSession ? own[0].id : (list?.parent ?? name);
   for (const link of $("sections").children) {
     if (link.hash === `#${current}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const title = isStory ? "Session" : isFigures ? "Figures" : list.title;
+  const title = isSession ? "Session" : isFigures ? "Figures" : list.title;
   const root = $("section");
   root.replaceChildren(element("h2", { id: "section-title", textContent: title, tabIndex: -1 }));
   for (const each of Object.keys(root.dataset)) delete root.dataset[each];
   document.title = `${title} · Console`;
   root.dataset.state = "loading";
-  const module = await (isStory ? import("./story.js") : isFigures ? import("./figures.js") : import("./list_section.js"));
+  const module = await (isSession ? import("./session_section.js") : isFigures ? import("./figures.js") : import("./list_section.js"));
   if (number !== shown) return;
-  if (isStory) close = module.showStory(root, parameter, caller, report);
+  if (isSession) close = module.showSessionSection(root, parameter, caller, report);
   else if (isFigures) close = module.showFigures(root, report);
   else module.showList(root, list, parameter, report);
 }
 
-/** Show why a request failed, nothing for null. A credential that ended needs a new sign-in. */
+/** Show why a request failed, nothing for null. After 401 the page shows the sign-in form. */
 function report(error) {
   if (error?.status === UNAUTHORIZED && !location.hash.startsWith("#figures")) return end(error.message);
   $("fault").textContent = error?.message ?? "";

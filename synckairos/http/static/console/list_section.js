@@ -56,16 +56,16 @@ export function showList(root, spec, parameter, report) {
   }
 
   function rowOf(entry) {
-    const cells = spec.columns.map(([, read], at) => {
+    const cells = spec.columns.map(([title, read], at) => {
       const text = String(read(entry) ?? "");
-      if (at === 0 && spec.link) return element("td", {}, element("a", { href: `#${spec.link(entry)}`, textContent: text }));
-      return element("td", { textContent: text });
+      if (at === 0 && spec.link) return element("td", { "data-title": title }, element("a", { href: `#${spec.link(entry)}`, textContent: text }));
+      return element("td", { "data-title": title, textContent: text });
     });
-    if (hasActions) cells.push(element("td", { className: "actions" }, ...spec.actions(entry, parameter).map((action) => actionButton(action, cells[0].textContent))));
+    if (hasActions) cells.push(element("td", { className: "actions", "data-title": "Actions" }, ...spec.actions(entry, parameter).map((action) => actionButton(action, cells[0].textContent))));
     return element("tr", {}, ...cells);
   }
 
-  const actionButton = (action, about) => button(action.label, () => act(action, about), { "aria-label": `${action.label}: ${about}` });
+  const actionButton = (action, about) => button(action.label, () => act(action, about), { "aria-label": `${action.label}: ${about}`, className: action.isFinal ? "destructive" : "" });
 
   /** Send the request of an action or of a form, then load the list again. Return whether it succeeded. */
   async function act({ label, method, path: target, body: given, isFinal, shows }, about) {

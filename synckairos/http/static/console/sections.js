@@ -118,7 +118,7 @@ export const LISTS = [
     ],
     actions: (each) => [
       { label: "New secret", method: "POST", path: `v1/keys/${each.key_id}/rotate`, body: {}, shows: "key" },
-      { label: "End", method: "DELETE", path: `v1/keys/${each.key_id}`, isFinal: true },
+      { label: "Revoke", method: "DELETE", path: `v1/keys/${each.key_id}`, isFinal: true },
     ],
     create: {
       label: "Make a key",
@@ -142,7 +142,7 @@ export const LISTS = [
       ["Uses", (each) => `${each.uses} of ${each.max_uses}`],
       ["Expires", (each) => each.expires_at],
     ],
-    actions: (each) => [{ label: "End", method: "DELETE", path: `v1/links/${each.link_id}`, isFinal: true }],
+    actions: (each) => [{ label: "Revoke", method: "DELETE", path: `v1/links/${each.link_id}`, isFinal: true }],
     create: {
       label: "Make a link",
       fields: [
@@ -197,7 +197,7 @@ export const LISTS = [
     needs: "credentials",
     columns: [
       ["At", (each) => each.at],
-      ["Ends", (each) => ["jti", "subject", "grp", "credential", "all"].filter((name) => each[name]).map((name) => `${name} ${each[name]}`).join(" ")],
+      ["Credentials", (each) => ["jti", "subject", "grp", "credential", "all"].filter((name) => each[name]).map((name) => `${name} ${each[name]}`).join(" ")],
       ["Effective", (each) => each.effective_at],
       ["Until", (each) => each.until],
       ["By", (each) => each.revoked_by],
@@ -254,8 +254,11 @@ export const LISTS = [
   },
 ];
 
-/** Return whether a caller, the answer of `GET /v1/me`, opens what needs this. An operator has the role `operator`. */
-export function opens(caller, needs) {
+/**
+ * Return whether a caller may open a section. `caller` is the answer of `GET /v1/me`, with the role `operator` for an operator.
+ * `needs` is a value of `LISTS`.
+ */
+export function mayOpen(caller, needs) {
   if (caller.role === "operator") return needs === "operator";
   if (needs === "any") return caller.role !== "admin";
   if (needs === "admin") return caller.role === "admin";

@@ -1,6 +1,8 @@
 // The bell of the control page: when the running clock reaches a threshold of `warnings_ms`, the page says so in words, and rings
 // if the host wants that. One stroke before zero, two at zero, three after it, as chairs of debates ring.
 
+import { keepChoice } from "../view/dom.js";
+
 const STORAGE_KEY = "synckairos-bell";
 const TONE_HZ = 1320;
 const STROKE_S = 0.4;
@@ -11,9 +13,8 @@ let context = null;
 /** Ring at the warnings of a watched session, while `toggle` is set. `words` gets the newest warning of the turn as text. */
 export function setUpBell(client, watch, toggle, words) {
   let turn = null; // The turn of the words.
-  toggle.checked = read() === "on";
+  keepChoice(toggle, STORAGE_KEY, false);
   toggle.onchange = () => {
-    write(toggle.checked ? "on" : "off");
     // Browsers allow sound only after the user has pressed something on the page.
     if (toggle.checked) (context ??= new AudioContext()).resume();
   };
@@ -69,21 +70,5 @@ function ring(strokes) {
     tone.connect(loudness).connect(context.destination);
     tone.start(start);
     tone.stop(start + STROKE_S);
-  }
-}
-
-function read() {
-  try {
-    return localStorage.getItem(STORAGE_KEY);
-  } catch {
-    return null; // Some browsers refuse the storage. The bell is then off.
-  }
-}
-
-function write(value) {
-  try {
-    localStorage.setItem(STORAGE_KEY, value);
-  } catch {
-    // The choice then ends with the page.
   }
 }

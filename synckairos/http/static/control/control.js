@@ -1,7 +1,8 @@
 // The page /control/{id}: a host controls one session. What the role of the caller does not allow is not on the page.
 
+import { uuid } from "../demo/rest.js";
 import { AnnouncementDisplay } from "../view/announcement.js";
-import { confirmStep } from "../view/dom.js";
+import { $, confirmStep } from "../view/dom.js";
 import { openLiveSession, showElement, showTitle, turnText } from "../view/live_session.js";
 import { isFinal, itemAction, participantActions, sessionActions } from "./actions.js";
 import { setUpBell } from "./bell.js";
@@ -27,7 +28,6 @@ const FAULT_TEXTS = {
   CANNOT_UNDO: "There is no turn to undo.",
 };
 
-const $ = (id) => document.getElementById(id);
 const page = document.documentElement;
 const { client, watch, sessionId, end, readCaller } = openLiveSession({ show });
 const announcement = new AnnouncementDisplay($("announcement"), () => client.now());
@@ -135,6 +135,7 @@ function showButtons(bar, actions, about) {
     button.type = "button";
     button.dataset.action = action.id;
     button.onclick = () => run(action);
+    button.classList.toggle("destructive", Boolean(action.isFinalStep));
     // A disabled button loses the focus, so that a keyboard user would begin at the top of the page again.
     button.setAttribute("aria-disabled", String(!action.isEnabled));
     setText(button, action.label);
@@ -205,7 +206,7 @@ $("join").onsubmit = async (event) => {
   const [like] = session.participants;
   const budget = like && ["per_participant", "individual"].includes(session.sync_mode) ? { total_time_ms: like.total_time_ms } : {};
   const group = like?.group_id ? { group_id: like.group_id } : {};
-  const args = { participant_id: randomUuid(), display_name: $("join-name").value, ...budget, ...group };
+  const args = { participant_id: uuid(), display_name: $("join-name").value, ...budget, ...group };
   if (await send("add_participant", args)) $("join-name").value = "";
 };
 $("fullscreen").onclick = toggleFullScreen;
@@ -213,9 +214,3 @@ $("show-help").onclick = () => $("help").showModal();
 $("close-help").onclick = () => $("help").close();
 setUpShortcuts($("shortcuts"), runShortcut);
 setUpBell(client, watch, $("bell"), $("warning"));
-
-/** Return a random UUID, also on pages without HTTPS, where browsers have no `crypto.randomUUID`. */
-function randomUuid() {
-  const hex = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4}).(.{3}).(.{3})/, "$1-$2-4$3-8$4-");
-}

@@ -16,7 +16,7 @@ export function showEditor(root, send, remove) {
   const plan = new PlanEditor(send);
   const amend = new AmendForm(send);
   root.append(...forms.map(({ form }) => form), plan.element, amend.element);
-  if (remove) root.append(element("p", {}, button("Delete the session", () => confirmAndRemove(remove))));
+  if (remove) root.append(element("p", {}, button("Delete the session", () => confirmAndRemove(remove), { className: "destructive" })));
   return (session) => {
     for (const each of forms) each.update(session);
     plan.update(session, isFinal(session));

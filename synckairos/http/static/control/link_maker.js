@@ -1,9 +1,9 @@
 // Makes links to the pages of a session, for the audience, another host or one participant.
 
+import { $ } from "../view/dom.js";
+
 const MAX_QR_BYTES = 180;
 const QR_CODE_URL = new URL("../demo-qr.svg", import.meta.url);
-
-const $ = (id) => document.getElementById(id);
 
 /** The part of the control page that makes links. */
 export class LinkMaker {

@@ -1,5 +1,7 @@
 // Keyboard shortcuts of the control page. People who use speech input or a screen reader can turn them off (WCAG 2.1.4).
 
+import { keepChoice } from "../view/dom.js";
+
 const STORAGE_KEY = "synckairos-shortcuts";
 const FIELDS = "input, textarea, select, button, a, summary, [contenteditable]";
 
@@ -18,8 +20,7 @@ export const KEYS = {
 
 /** Call `run` with the name of what a key does, while the checkbox `toggle` is set. The browser keeps the choice. */
 export function setUpShortcuts(toggle, run) {
-  toggle.checked = read() !== "off";
-  toggle.onchange = () => write(toggle.checked ? "on" : "off");
+  keepChoice(toggle, STORAGE_KEY, true);
   document.addEventListener("keydown", (event) => {
     if (!toggle.checked || event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
     // A focused field or button takes the key itself. A letter on a button has no meaning there.
@@ -31,20 +32,4 @@ export function setUpShortcuts(toggle, run) {
     event.preventDefault(); // Space and arrows scroll.
     run(name);
   });
-}
-
-function read() {
-  try {
-    return localStorage.getItem(STORAGE_KEY);
-  } catch {
-    return null; // Some browsers refuse the storage. The shortcuts are then on.
-  }
-}
-
-function write(value) {
-  try {
-    localStorage.setItem(STORAGE_KEY, value);
-  } catch {
-    // The choice then ends with the page.
-  }
 }

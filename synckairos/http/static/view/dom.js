@@ -24,7 +24,10 @@ export function field({ label, options, ...properties }) {
   return element("label", {}, `${label} `, input);
 }
 
-/** Copy a text, and say so on the button. Without HTTPS there is no clipboard, so the text is selected instead. */
+/**
+ * Copy the text of the element `source`, and change the text of the button `from` to “Copied”. Without HTTPS a page cannot use
+ * the clipboard, so the text is selected instead.
+ */
 export async function copyText(from, source) {
   try {
     await navigator.clipboard.writeText(source.textContent);
@@ -34,22 +37,45 @@ export async function copyText(from, source) {
   }
 }
 
-/** Ask in the dialog `#sure` before a step that cannot be taken back. Resolve to the answer. */
+/** Ask in a dialog before a step that cannot be taken back. Resolve to whether the user confirmed the step. */
 export function confirmStep(label, text = "") {
-  const dialog = $("sure");
-  $("sure-title").textContent = `${label}?`;
-  $("sure-text").textContent = text;
-  $("sure-text").hidden = text === "";
-  $("yes").textContent = label;
   return new Promise((resolve) => {
-    const answer = (isSure) => {
-      dialog.onclose = null;
-      if (dialog.open) dialog.close();
-      resolve(isSure);
+    let isConfirmed = false;
+    const title = element("h2", { id: "confirm-title", textContent: `${label}?` });
+    const dialog = element("dialog", { "aria-labelledby": title.id }, title);
+    const confirm = () => {
+      isConfirmed = true;
+      dialog.close();
     };
-    $("yes").onclick = () => answer(true);
-    $("no").onclick = () => answer(false);
-    dialog.onclose = () => answer(false);
+    if (text) dialog.append(element("p", { textContent: text }));
+    const back = button("Back", () => dialog.close());
+    dialog.append(element("p", { className: "bar" }, button(label, confirm, { className: "destructive" }), back));
+    dialog.onclose = () => {
+      dialog.remove();
+      resolve(isConfirmed);
+    };
+    document.body.append(dialog);
     dialog.showModal();
+  });
+}
+
+/**
+ * Keep the choice of a checkbox in the browser under `key`. `isOnAtFirst` is the choice of a new user. Some browsers refuse the
+ * storage; the choice then ends with the page.
+ */
+export function keepChoice(checkbox, key, isOnAtFirst) {
+  let kept = null;
+  try {
+    kept = localStorage.getItem(key);
+  } catch {
+    // The checkbox has the choice of a new user.
+  }
+  checkbox.checked = kept === null ? isOnAtFirst : kept === "on";
+  checkbox.addEventListener("change", () => {
+    try {
+      localStorage.setItem(key, checkbox.checked ? "on" : "off");
+    } catch {
+      // The choice ends with the page.
+    }
   });
 }

@@ -1,4 +1,4 @@
-// The story of one session: its state at each instant, its events, its watchers and the webhooks that were sent.
+// One session of the console: its state at each instant, its events, the connected devices and the webhooks that were sent.
 
 import { currentToken } from "../demo/credential.js";
 import { connect } from "../demo/sdk.js";
@@ -12,7 +12,7 @@ const HOSTS = new Set(["controller", "admin"]); // Roles that read events.
 const FINAL = new Set(["expired", "completed", "cancelled"]);
 
 /** Show the session `id` in `root`. Return a function that ends its connection. `report(error)` shows a failed request. */
-export function showStory(root, id, caller, report) {
+export function showSessionSection(root, id, caller, report) {
   const isAdmin = caller.role === "admin"; // Below this role, the rights on the session decide.
   const path = `v1/sessions/${id}`;
   const token = currentToken();
@@ -29,25 +29,27 @@ export function showStory(root, id, caller, report) {
   const deliveries = element("ol", { "aria-label": "Webhooks" });
   let rows = []; // The events that are loaded, the oldest first: `{atMs, button}`.
   let cursor = null;
+  let loads = 0; // Only the newest load of events shows them.
   let followsNewest = true; // Whether the page shows the newest state, also after a change.
   let isReplaying = false;
+  let isReading = false; // Whether the state at an earlier instant is being read.
   let isClosed = false;
 
   for (const name of ["control", "view"]) {
     links.append(element("a", { href: new URL(`../${name}/${id}`, import.meta.url).href, textContent: name === "view" ? "Open the view" : "Open the control page" }));
   }
-  if (isAdmin) links.append(button("Delete the session", remove));
+  if (isAdmin) links.append(button("Delete the session", remove, { className: "destructive" }));
   const time = element("div", {}, element("h3", { textContent: "State" }), instant, element("p", { className: "bar" }, replay, button("Newest state", showNewest)), at, state);
   const past = element("div", {}, element("h3", { textContent: "Events" }), events, element("p", {}, more));
   const sent = element("div", {}, element("h3", { textContent: "Webhooks" }), button("Read the newest deliveries", loadDeliveries), deliveries);
   past.hidden = replay.hidden = true;
-  root.append(facts, links, element("div", { className: "story" }, time, past, ...(isAdmin ? [sent] : [])));
+  root.append(facts, links, element("div", { className: "parts" }, time, past, ...(isAdmin ? [sent] : [])));
   root.dataset.state = "loading";
   instant.oninput = () => {
     stopReplay();
     followsNewest = Number(instant.value) >= Number(instant.max);
     if (followsNewest) showNewest();
-    else travel();
+    else showPast();
   };
   begin();
   return close;
@@ -85,7 +87,7 @@ export function showStory(root, id, caller, report) {
     root.dataset.status = session.status;
     if (followsNewest) showNewest();
     showFacts(session);
-    if (!past.hidden && rows.length && cursor === null && session.version > rows.at(-1).version) loadEvents();
+    if (!past.hidden && rows.length && cursor === null && session.version > rows.at(-1).version) loadEvents(rows.length);
   }
 
   function showFacts(session) {
@@ -111,7 +113,7 @@ export function showStory(root, id, caller, report) {
     followsNewest = true;
     instant.value = instant.max;
     if (watch.state) showState(watch.state, "The newest state");
-    mark(rows.at(-1));
+    if (watch.state) markVersion(watch.state.version);
   }
 
   function showState(session, text) {
@@ -119,36 +121,57 @@ export function showStory(root, id, caller, report) {
     state.textContent = JSON.stringify(session, null, 2);
   }
 
-  /** Show the state at the instant of the slider, by `?at=`. */
-  async function travel() {
-    const { value } = instant;
+  /**
+   * Show the state at the instant of the slider, by `?at=`. One request at a time: while the user moves the slider, only the
+   * newest instant is read after each answer.
+   */
+  async function showPast() {
+    if (isReading) return;
+    isReading = true;
+    let value = null;
+    while (!followsNewest && !isClosed && instant.value !== value) {
+      value = instant.value;
+      await readPast(value);
+    }
+    isReading = false;
+  }
+
+  async function readPast(value) {
     const atMs = Math.round(Date.parse(watch.state.created_at) + Number(value));
+    const isCurrent = () => !followsNewest && instant.value === value;
     try {
       const { data } = await request("GET", withQuery(path, { at: atMs }));
-      if (followsNewest || instant.value !== value) return; // The user has gone on.
+      if (!isCurrent()) return;
       showState(data, `Version ${data.version} at ${new Date(atMs).toISOString()}`);
-      mark(rows.findLast((each) => each.version <= data.version));
+      markVersion(data.version);
     } catch (error) {
-      if (instant.value === value) at.textContent = error.message;
+      if (isCurrent()) at.textContent = error.message;
     }
   }
 
   // -- events ---------------------------------------------------------------------------------------------------------
 
-  async function loadEvents() {
-    const after = cursor;
+  /** Load the events after the cursor. Without a cursor, load them from the first one on, more than `count` if there are more. */
+  async function loadEvents(count = 0) {
+    const loaded = cursor === null ? [] : [...rows];
+    const own = (loads += 1);
+    let next = cursor;
     try {
-      const page = await request("GET", withQuery(`${path}/events`, { limit: EVENTS_LIMIT, cursor: after ?? "" }));
-      if (isClosed) return;
-      if (after === null) rows = [];
-      rows.push(...page.data.map(rowOf));
-      cursor = page.next_cursor;
-      more.hidden = cursor === null;
-      events.replaceChildren(...rows.map((each) => element("li", {}, each.button)));
-      if (followsNewest) mark(rows.at(-1));
+      do {
+        const page = await request("GET", withQuery(`${path}/events`, { limit: EVENTS_LIMIT, cursor: next ?? "" }));
+        if (own !== loads || isClosed) return;
+        loaded.push(...page.data.map(rowOf));
+        next = page.next_cursor;
+      } while (next !== null && loaded.length <= count);
     } catch (error) {
-      if (!isClosed) events.replaceChildren(element("li", { textContent: error.message }));
+      if (own === loads && !isClosed) events.replaceChildren(element("li", { textContent: error.message }));
+      return;
     }
+    rows = loaded;
+    cursor = next;
+    more.hidden = cursor === null;
+    events.replaceChildren(...rows.map((each) => element("li", {}, each.button)));
+    if (followsNewest && watch.state) markVersion(watch.state.version);
   }
 
   function rowOf(event) {
@@ -166,7 +189,14 @@ export function showStory(root, id, caller, report) {
   function goTo(row) {
     followsNewest = false;
     instant.value = String(row.atMs - Date.parse(watch.state.created_at));
-    return travel();
+    return showPast();
+  }
+
+  /** Mark the event that led to a version. Mark none if this event is not loaded yet. */
+  function markVersion(version) {
+    const row = rows.findLast((each) => each.version <= version);
+    const isAfterLoaded = cursor !== null && row === rows.at(-1) && row?.version < version;
+    mark(isAfterLoaded ? undefined : row);
   }
 
   function mark(row) {
