@@ -151,6 +151,24 @@ async def test_check_after_a_new_connection_finds_numbers_that_another_instance_
         assert found.session.metadata == {"number": 2}
 
 
+async def test_check_after_a_new_connection_repeats_a_lost_deletion(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with AsyncExitStack() as stack:
+        parts, unaware = [await stack.enter_async_context(open_parts(settings)) for _ in range(2)]
+        session_id = await create_started(parts)
+        lose = await save(parts, session_id)
+        await parts.sessions.execute(CommandRequest(CALLER, session_id, Delete(), "delete"))
+        await lose()
+        await switch(unaware, session_id)
+        caplog.clear()
+        await LostVersionCheck(parts.sessions, parts.pipe).check_once()
+        assert "session recovered" in caplog.text
+        assert "session lost" not in caplog.text
+        with pytest.raises(SessionNotFound):
+            await read(unaware, session_id)
+
+
 async def test_check_changes_no_session_without_a_loss(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         parts, other = [await stack.enter_async_context(open_parts(settings)) for _ in range(2)]
