@@ -37,45 +37,70 @@ def count_lost(history: History) -> int:
     return len({(each.session_id, each.command_id) for each in history.answers if each.command_id} - audited)
 
 
+class LostVersions:
+    """Decides which versions a run was allowed to lose.
+
+    These are the newest ones of an epoch, above all its versions in the audit, if the session continues under another
+    epoch. Without `may_lose` there are none.
+    """
+
+    def __init__(self, history: History, *, may_lose: bool) -> None:
+        self._may_lose = may_lose
+        self._stored = history.stored
+        self._last: dict[tuple[str, str], int] = {}
+        for row in history.audit:
+            epoch, version = row.position
+            self._last[row.session_id, epoch] = max(version, self._last.get((row.session_id, epoch), 0))
+
+    def contain(self, session_id: str, position: Position) -> bool:
+        """Return whether the run may have lost this version of a session."""
+        epoch, version = position
+        last = self._last.get((session_id, epoch))
+        if not self._may_lose or last is None or session_id not in self._stored:
+            return False
+        return version > last and self._stored[session_id][0] != epoch
+
+
 def find_violations(history: History, *, may_lose: bool = False) -> list[Violation]:
     """Return all violations of a run.
 
-    `may_lose`: whether the faults of the run may lose acknowledged commands. Then `lost` is no violation, answers and
-    frames of lost versions are not compared with the audit, and a repeated command may take effect again if its version
-    was lost. A watcher can get the remaining version after the lost ones, before the session has its new epoch.
+    `may_lose`: whether the faults of the run may lose acknowledged commands, see `LostVersions`. For lost versions, the
+    promises `lost`, `content` and `twice` then do not hold: a repeated command takes effect again if its version is
+    lost. And a watcher can get the remaining version after a lost one, before the session has its new epoch.
     """
+    lost = LostVersions(history, may_lose=may_lose)
     found = [
-        *_find_lost(history, may_lose),
-        *_find_twice(history, may_lose),
+        *_find_lost(history, lost),
+        *_find_twice(history, lost),
         *_find_disorder(history),
-        *_find_other_content(history, may_lose),
+        *_find_other_content(history, lost),
         *_find_gaps(history),
         *_find_lost_time(history.audit),
         *_find_expiry_faults(history),
-        *_find_watcher_faults(history, may_lose),
+        *_find_watcher_faults(history, lost),
         *(Violation("replay", text) for text in history.findings),
     ]
     return list(dict.fromkeys(found))
 
 
-def _find_lost(history: History, may_lose: bool) -> Iterator[Violation]:
-    lost = count_lost(history)
-    if lost and not may_lose:
-        yield Violation("lost", f"{lost} acknowledged commands are not in the audit")
+def _find_lost(history: History, lost: LostVersions) -> Iterator[Violation]:
+    audited = {(row.session_id, row.command_id) for row in history.audit}
+    for each in history.answers:
+        is_audited = not each.command_id or (each.session_id, each.command_id) in audited
+        if not is_audited and not lost.contain(each.session_id, each.position):
+            yield Violation("lost", f"the acknowledged command {each.command_id} is not in the audit")
 
 
-def _find_twice(history: History, may_lose: bool) -> Iterator[Violation]:
+def _find_twice(history: History, lost: LostVersions) -> Iterator[Violation]:
     for command_id, count in Counter(row.command_id for row in history.audit if row.command_id).items():
         if count > 1:
             yield Violation("twice", f"command {command_id} has {count} versions")
     positions: dict[str, set[Position]] = defaultdict(set)
-    audited: dict[str, set[Position]] = defaultdict(set)
     for row in history.audit:
-        audited[row.session_id].add(row.position)
         if row.command_id in history.sent:
             positions[row.command_id].add(row.position)
     for each in [*history.answers, *history.retries]:
-        if each.command_id and not (may_lose and each.position not in audited[each.session_id]):
+        if each.command_id and not lost.contain(each.session_id, each.position):
             positions[each.command_id].add(each.position)
     for command_id, different in positions.items():
         if len(different) > 1:
@@ -104,13 +129,13 @@ def _find_disorder(history: History) -> Iterator[Violation]:
                 yield Violation("order", f"{session_id}: two commands made version {each.position}")
 
 
-def _find_other_content(history: History, may_lose: bool) -> Iterator[Violation]:
+def _find_other_content(history: History, lost: LostVersions) -> Iterator[Violation]:
     documents = {(row.session_id, *row.position): row.document for row in history.audit}
     seen: list[Answer | Frame] = [*history.answers, *history.retries, *history.frames]
     for each in seen:
         document = documents.get((each.session_id, *each.position))
         if document is None:
-            if not may_lose:
+            if not lost.contain(each.session_id, each.position):
                 yield Violation("content", f"{each.session_id}: version {each.position} is not in the audit")
         elif any(document.get(name) != value for name, value in each.document.items()):
             yield Violation("content", f"{each.session_id}: version {each.position} has two contents")
@@ -160,7 +185,7 @@ def _find_expiry_faults(history: History) -> Iterator[Violation]:
                 yield Violation("expiry", f"{session_id} expired {row.occurred_ms - deadline_ms} ms after its deadline")
 
 
-def _find_watcher_faults(history: History, may_lose: bool) -> Iterator[Violation]:
+def _find_watcher_faults(history: History, lost: LostVersions) -> Iterator[Violation]:
     streams: dict[tuple[str, str, int], list[Position]] = defaultdict(list)
     last: dict[tuple[str, str], Position] = {}
     for frame in history.frames:
@@ -168,7 +193,7 @@ def _find_watcher_faults(history: History, may_lose: bool) -> Iterator[Violation
         last[frame.watcher, frame.session_id] = frame.position
     for (watcher, session_id, _), positions in streams.items():
         for before, after in pairwise(positions):
-            if before[0] == after[0] and after[1] < before[1] and not may_lose:
+            if before[0] == after[0] and after[1] < before[1] and not lost.contain(session_id, before):
                 yield Violation("watcher", f"{session_id}: {watcher} got {after} after {before}")
     for (watcher, session_id), position in last.items():
         stored = history.stored.get(session_id)
