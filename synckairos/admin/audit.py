@@ -111,9 +111,8 @@ def _count_text(number: int, name: str) -> str:
 
 @asynccontextmanager
 async def _open_failed_entries(settings: Settings) -> AsyncIterator[FailedEntries]:
-    keys = Keys(settings.key_prefix, settings.partitions)
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
-        await check_store_settings(pipe, keys)  # a wrong number of partitions would give wrong Redis keys
+        keys = await check_store_settings(pipe, Keys(settings.key_prefix, settings.partitions))
         yield FailedEntries(pipe, keys)
 
 

@@ -135,7 +135,7 @@ async def convert_rows_since_takeover(settings: Settings, *, finish: bool = Fals
     async def refresh(participants: Sequence[ParticipantRow]) -> None:
         if participants:
             async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
-                keys = Keys(settings.key_prefix, settings.partitions)
+                keys = await check_store_settings(pipe, Keys(settings.key_prefix, settings.partitions))
                 await SummaryRefresh(pipe, keys).refresh_imported(participants)
 
     with _naming_schema_url(settings):
@@ -350,7 +350,7 @@ async def _open(settings: Settings, redis_url: str, prefix: str, progress: Progr
     async with AsyncExitStack() as stack:
         theirs = await stack.enter_async_context(RedisPipe(redis_url, settings.redis_timeout_s))
         pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
-        await check_store_settings(pipe, keys)
+        keys = await check_store_settings(pipe, keys)
         pool = await stack.enter_async_context(open_history_pool(settings))
         history = HistoryReader(pool, ColdStorage(settings.archive_url))
         wakeups = DrainWakeupSender(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)

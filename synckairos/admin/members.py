@@ -13,6 +13,7 @@ from synckairos.config import Settings
 from synckairos.errors import ValidationFailed
 from synckairos.members.member_changes import MemberChanges
 from synckairos.members.table import Member, MemberTable
+from synckairos.store.connect import check_store_settings
 from synckairos.store.keys import Keys
 from synckairos.store.member_copies import MemberCopies
 from synckairos.store.shared_connection import RedisPipe
@@ -102,7 +103,8 @@ async def open_member_changes(settings: Settings) -> AsyncIterator[MemberChanges
         open_control_channel(settings) as (channel, pool),
         RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe,
     ):
-        copies = MemberCopies(pipe, Keys(settings.key_prefix, settings.partitions))
+        keys = await check_store_settings(pipe, Keys(settings.key_prefix, settings.partitions))
+        copies = MemberCopies(pipe, keys)
         yield MemberChanges(MemberTable(pool), copies, channel)
 
 

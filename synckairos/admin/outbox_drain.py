@@ -49,7 +49,7 @@ async def drain_outbox(settings: Settings, progress: Progress = NO_PROGRESS) -> 
         requires_roles=settings.auth == "required",
     )
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
-        await check_store_settings(pipe, keys)
+        keys = await check_store_settings(pipe, keys)
         await writer.open()
         try:
             await writer.check_reachable()

@@ -10,10 +10,11 @@ from synckairos.admin.check_result import CheckResult, first_line
 from synckairos.admin.release_checks import check_releases
 from synckairos.config import PREFIX, Settings
 from synckairos.errors import StoreMisconfigured
-from synckairos.store.connect import make_redis_client, parse_partitions
+from synckairos.store.connect import make_redis_client
 from synckairos.store.keys import Keys
 from synckairos.store.permissions import Permissions
 from synckairos.store.sentinel import read_sentinel_states, sentinel_addresses
+from synckairos.store.store_settings import parse_partitions
 from synckairos.urls.redact_url import redact_url
 from synckairos.urls.redis_url import RedisAddress, parse_redis_url
 

@@ -20,6 +20,7 @@ from synckairos.cli.revocations import revocations
 from synckairos.cli.session_watch import session
 from synckairos.cli.simulate import simulate
 from synckairos.cli.size import size
+from synckairos.cli.store import store
 from synckairos.cli.tenants import operator_keys, tenants
 from synckairos.cli.tokens import auth, config_group, tokens
 from synckairos.cli.webhooks import webhooks
@@ -32,7 +33,7 @@ __all__ = ["main"]
     sections={
         "To try the product": (dev, presets, simulate, session),
         "To run the product": (serve, worker, migrate, import_v2, doctor, config_group, size, tokens, auth),
-        "To maintain the product": (audit, verify_audit, jobs, webhooks),
+        "To maintain the product": (audit, verify_audit, jobs, webhooks, store),
         "To give access": (keys, links, console, members, revocations, tenants, operator_keys),
     },
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -114,7 +114,7 @@ async def run_arq_worker(
         pipe.outage = StoreOutage("redis", "REDIS_URL", _EFFECT)
         at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else make_arq_queue_outage()
         async with pipe:
-            await _wait_for_store(pipe, keys, sweep_s)
+            keys = await _wait_for_store(pipe, keys, sweep_s)
             outbox = Outbox(pipe, keys, OutboxLimits.from_settings(settings))
             charge_filler = ChargeFiller(writer.pool)
             summary_refresh = SummaryRefresh(pipe, keys)
@@ -156,17 +156,18 @@ async def run_arq_worker(
         await writer.close()
 
 
-async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
+async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> Keys:
+    """Check the settings of the store as soon as Redis answers. Return the keys of the store."""
     while True:
         try:
-            await check_store_settings(pipe, keys)
+            stored = await check_store_settings(pipe, keys)
         except StoreUnavailable as fault:
             pipe.outage.report_unreachable("start", fault.__cause__ or fault)
             await asyncio.sleep(pause_s)
         else:
             pipe.outage.report_reachable("start")
             logger.info("worker started", partitions=keys.partitions)
-            return
+            return stored
 
 
 class _Drains:

@@ -159,7 +159,7 @@ async def _compose(
     keys = Keys(settings.key_prefix, settings.partitions)
     async with AsyncExitStack() as stack:
         pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
-        await check_store_settings(pipe, keys)
+        keys = await check_store_settings(pipe, keys)
         # Set the outage log after the first connection. If the first connection fails, the process ends with an error
         # and needs no message about an outage.
         pipe.outage = StoreOutage("redis", "REDIS_URL", _REDIS_EFFECT)

@@ -12,7 +12,7 @@ from synckairos.store.redis_connection import server_options
 from synckairos.store.redis_errors import TEMPORARY_ERRORS, translated_errors
 from synckairos.store.sentinel import PrimaryConnection, TlsPrimaryConnection
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.store.store_format import FORMAT_FIELD, STORE_FORMAT, newer_format_text, parse_format
+from synckairos.store.store_settings import create_store, read_fixed_settings
 from synckairos.telemetry import log
 from synckairos.urls.redis_url import parse_redis_url
 
@@ -45,47 +45,40 @@ def connection_options(url: str, timeout_s: float) -> dict[str, Any]:
     return options | {"connection_class": PrimaryConnection if address.tls is None else TlsPrimaryConnection}
 
 
-async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
-    """Check that the store is safe to write to. If the store is new, write its number of partitions and its format.
+async def check_store_settings(pipe: RedisPipe, keys: Keys) -> Keys:
+    """Check that the store is safe to write to, and return its keys: `keys` with the hash tags of the store.
 
-    If the user is not permitted to read the eviction policy, a warning is logged and the policy is not checked.
+    If the store is new, write its fixed settings: the number of partitions, the format, and the hash tags if it has
+    more than one partition. If the user is not permitted to read the eviction policy, a warning is logged and the
+    policy is not checked.
 
     Raises:
         StoreMisconfigured: the eviction policy is not `noeviction`, the store was created with another number of
-            partitions, or a newer release has written data that this release cannot read.
+            partitions, a newer release has written data that this release cannot read, or a setting is invalid.
         StoreUnavailable: Redis does not answer or temporarily refuses a command.
     """
     with translated_errors():
         policy = await _maxmemory_policy(pipe)
-        if policy is None:
-            logger.warning(
-                "eviction policy of redis not readable", setting="REDIS_URL", remedy="make sure that it is noeviction"
-            )
-        elif policy != "noeviction":
-            raise StoreMisconfigured(
-                f"Redis runs with maxmemory-policy {policy}, which loses sessions in full memory; set it to noeviction"
-            )
-        # A process must be able to start while Redis accepts no writes.
-        stored, stored_format = await _read_fixed_settings(pipe, keys)
-        if stored is None:
-            await pipe.call("HSETNX", keys.fixed_settings, FORMAT_FIELD, STORE_FORMAT)
-            await pipe.call("HSETNX", keys.fixed_settings, "partitions", keys.partitions)
-            stored, stored_format = await _read_fixed_settings(pipe, keys)
-    if (number := parse_format(stored_format, keys)) > STORE_FORMAT:
-        raise StoreMisconfigured(f"{newer_format_text(number)}: run the newer release")
-    assert stored is not None
-    partitions = parse_partitions(stored, keys)
-    if partitions != keys.partitions:
-        raise StoreMisconfigured(
-            f"This store was created with SYNCKAIROS_PARTITIONS={partitions}, not {keys.partitions}: "
-            f"set SYNCKAIROS_PARTITIONS={partitions}"
+    if policy is None:
+        logger.warning(
+            "eviction policy of redis not readable", setting="REDIS_URL", remedy="make sure that it is noeviction"
         )
-
-
-async def _read_fixed_settings(pipe: RedisPipe, keys: Keys) -> tuple[bytes | None, bytes | None]:
-    """Return the stored number of partitions and the stored number of the format."""
-    partitions, number = await pipe.call("HMGET", keys.fixed_settings, "partitions", FORMAT_FIELD)
-    return partitions, number
+    elif policy != "noeviction":
+        raise StoreMisconfigured(
+            f"Redis runs with maxmemory-policy {policy}, which loses sessions in full memory; set it to noeviction"
+        )
+    # A process must be able to start while Redis accepts no writes.
+    stored = await read_fixed_settings(pipe, keys)
+    if stored is None:
+        await create_store(pipe, keys)
+        stored = await read_fixed_settings(pipe, keys)
+    assert stored is not None
+    if stored.partitions != keys.partitions:
+        raise StoreMisconfigured(
+            f"This store was created with SYNCKAIROS_PARTITIONS={stored.partitions}, not {keys.partitions}: "
+            f"set SYNCKAIROS_PARTITIONS={stored.partitions}"
+        )
+    return stored
 
 
 async def _maxmemory_policy(pipe: RedisPipe) -> str | None:
@@ -102,17 +95,3 @@ async def _maxmemory_policy(pipe: RedisPipe) -> str | None:
         return None
     found = re.search(rb"^maxmemory_policy:(\S+)", reply, re.MULTILINE)
     return found[1].decode() if found else None
-
-
-def parse_partitions(stored: bytes, keys: Keys) -> int:
-    """Return the number of partitions with which a store was created. `stored` is the value in `Keys.fixed_settings`.
-
-    Raises: StoreMisconfigured if the value is not a number.
-    """
-    try:
-        return int(stored)
-    except ValueError:
-        raise StoreMisconfigured(
-            f"The field `partitions` of the key {keys.fixed_settings} is not a number; set the field to the number of "
-            "partitions that this store was created with"
-        ) from None

@@ -1,25 +1,33 @@
 """Names of all Redis keys and channels.
 
-The partition is in braces, because braces mark the hash tag of Redis Cluster. Sessions and participants have the names
-of `session_names.py`, so keys of the default tenant end with the bare id.
+The tag of the partition is in braces, because braces mark the hash tag of Redis Cluster. Sessions and participants have
+the names of `session_names.py`, so keys of the default tenant end with the bare id.
 """
 
 from functools import lru_cache
 from zlib import crc32
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from synckairos.principal import DEFAULT_TENANT
+from synckairos.store.partition_tags import number_tags
 
 
-class Keys(Struct, frozen=True):
+class Keys(Struct, frozen=True, cache_hash=True):
     """Names of Redis keys and channels with the prefix of the store.
 
-    The number of partitions must not change after the first write to the store.
+    The number of partitions and their hash tags must not change after the first write to the store. `tags` has the hash
+    tag of each partition. Without `tags`, the tag of a partition is its number.
     """
 
     prefix: str = "sk"
     partitions: int = 1
+    tags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.tags:
+            force_setattr(self, "tags", number_tags(self.partitions))
 
     def partition_of(self, text: str) -> int:
         """Return the partition number, from 0, of a session name, or of another text at the end of a key."""
@@ -257,10 +265,10 @@ class Keys(Struct, frozen=True):
         return self._for_text("stream", digest)
 
     def _for_text(self, kind: str, text: str) -> str:
-        return f"{self.prefix}:{{{_crc(text) % self.partitions}}}:{kind}:{text}"
+        return f"{self.prefix}:{{{self.tags[_crc(text) % self.partitions]}}}:{kind}:{text}"
 
     def _for_partition(self, kind: str, partition: int) -> str:
-        return f"{self.prefix}:{{{partition}}}:{kind}"
+        return f"{self.prefix}:{{{self.tags[partition]}}}:{kind}"
 
 
 @lru_cache(maxsize=4096)

@@ -9,8 +9,14 @@ from synckairos.store.keys import Keys
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe
 
-STORE_FORMAT = 1
-"""Highest number of a format that this release reads. A store without a number has the format 1."""
+STORE_FORMAT = 2
+"""Highest number of a format that this release reads."""
+
+NUMBER_TAGS_FORMAT = 1
+"""Number of the format of a store whose hash tags are the numbers of the partitions, also if no number is stored."""
+
+CHOSEN_TAGS_FORMAT = 2
+"""Number of the format of a store with recorded hash tags, which earlier releases do not read."""
 
 FORMAT_FIELD = "format"
 """Field of the number in the hash `Keys.fixed_settings`."""
@@ -22,7 +28,7 @@ def parse_format(stored: bytes | None, keys: Keys) -> int:
     Raises: StoreMisconfigured if the value is not a number.
     """
     try:
-        return 1 if stored is None else int(stored)
+        return NUMBER_TAGS_FORMAT if stored is None else int(stored)
     except ValueError:
         raise StoreMisconfigured(
             f"The field `{FORMAT_FIELD}` of the key {keys.fixed_settings} is not a number; remove the field, or set it "

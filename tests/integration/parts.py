@@ -71,7 +71,7 @@ async def open_parts(settings: Settings, *, cold_timeout_s: float = COLD_TIMEOUT
     """Open the service layer as `process/server.py` does. A commit sends no wake-up."""
     keys = Keys(settings.key_prefix, settings.partitions)
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_history_pool(settings) as pool:
-        await check_store_settings(pipe, keys)
+        keys = await check_store_settings(pipe, keys)
         cold_storage = ColdStorage(settings.archive_url)
         history = HistoryReader(pool, cold_storage, cold_timeout_s=cold_timeout_s)
         work = ClientWorkLimits(settings.client_work_factor)

@@ -83,7 +83,7 @@ async def test_running_processes_of_another_release_and_data_of_a_newer_release_
         check = (await failed_checks())["releases"]
         assert check.result == f"running: server {__version__}, worker 2.9.0; this command is {__version__}"
         await pipe.call("DEL", keys.running_releases)
-        await pipe.call("HSET", keys.fixed_settings, "format", 2)
+        await pipe.call("HSET", keys.fixed_settings, "format", 3)
         assert set(await failed_checks()) == {"store format"}
 
 

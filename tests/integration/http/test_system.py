@@ -72,7 +72,7 @@ async def test_server_says_which_store_does_not_fit_its_release(settings: Settin
     assert await reason_after(older) == (200, "degraded", POSTGRES_REASONS["older"])
     assert await reason_after("DROP TABLE sync_migrations") == (200, "degraded", POSTGRES_REASONS["older"])
     async with open_rest_server(settings) as server:
-        await server.parts.pipe.call("HSET", server.parts.store.keys.fixed_settings, "format", 2)
+        await server.parts.pipe.call("HSET", server.parts.store.keys.fixed_settings, "format", 3)
         answer = await server.client.get("/ready")
         assert (answer.status_code, answer.json()["reason"]) == (503, NEWER_STORE)
 

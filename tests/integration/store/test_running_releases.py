@@ -50,7 +50,7 @@ async def test_store_of_a_newer_release_is_refused_and_its_format_stays(pipe: Re
     await check_store_settings(pipe, keys)
     assert await pipe.call("HGET", keys.fixed_settings, "format") == b"1"
     assert not await has_newer_format(pipe, keys)
-    for number, text in ((b"2", "format 2 of a newer release"), (b"x", "not a number")):
+    for number, text in ((b"3", "format 3 of a newer release"), (b"x", "not a number")):
         await pipe.call("HSET", keys.fixed_settings, "format", number)
         with pytest.raises(StoreMisconfigured, match=text):
             await check_store_settings(pipe, keys)
