@@ -1,8 +1,9 @@
 """Online migrations: files whose paragraphs are transactions of their own, so that no lock is held for long.
 
 Such a file begins with the line `-- online: …`. A blank line ends a paragraph. Each paragraph can run again, because a
-migration that was interrupted begins again with the first paragraph. A paragraph that creates an index concurrently
-runs outside of a transaction. If it fails, Postgres keeps an invalid index, which the next attempt removes.
+migration that was interrupted begins again with the first paragraph. A paragraph that creates or drops an index
+concurrently runs outside of a transaction. If it fails, Postgres keeps an invalid index, which the next attempt
+removes.
 """
 
 import asyncio
@@ -23,7 +24,9 @@ LOCK_TIMEOUT_MS = 2_000
 _ATTEMPTS = 60
 _PAUSE_S = 0.5
 _ONLINE = "-- online:"
-_CONCURRENTLY = re.compile(r"^CREATE (?:UNIQUE )?INDEX (CONCURRENTLY )IF NOT EXISTS (\w+)", re.MULTILINE)
+_CONCURRENTLY = re.compile(
+    r"^(?:CREATE (?:UNIQUE )?INDEX CONCURRENTLY IF NOT EXISTS|DROP INDEX CONCURRENTLY IF EXISTS) (\w+)", re.MULTILINE
+)
 _SETTINGS = f"""
 SELECT
     set_config('client_min_messages', 'warning', true), set_config('timezone', 'UTC', true),
@@ -38,8 +41,8 @@ def is_online(text: str) -> bool:
 
 
 def without_concurrency(text: str) -> str:
-    """Return a migration that creates its indexes in one transaction, for a database without rows."""
-    return _CONCURRENTLY.sub(lambda found: found[0].replace(found[1], ""), text)
+    """Return a migration that creates and drops its indexes in one transaction, for a database without rows."""
+    return _CONCURRENTLY.sub(lambda found: found[0].replace("CONCURRENTLY ", ""), text)
 
 
 async def run_online(connection: psycopg.AsyncConnection, text: str) -> None:
@@ -76,7 +79,7 @@ async def _run_once(connection: psycopg.AsyncConnection, paragraph: str) -> None
             await connection.execute(_SETTINGS.encode())
             await connection.execute(paragraph.encode())
         return
-    name = concurrent[2]
+    name = concurrent[1]
     if await (await connection.execute(_IS_INVALID.encode(), [name])).fetchone() == (True,):
         await connection.execute(SQL("DROP INDEX CONCURRENTLY {}").format(Identifier(name)))
     await connection.execute("SET statement_timeout = 0")

@@ -52,7 +52,6 @@ INDEXES_WITHOUT_TENANT = {
     "sync_credentials": {"sync_credentials_by_parent"},
     "sync_events": {"sync_events_occurred"},
     "sync_revocations": {"sync_revocations_by_expiry"},
-    "sync_sessions": {"sync_sessions_finished", "sync_sessions_unarchived"},
     "webhook_answers": {"webhook_answers_age"},
     "webhook_deliveries": {
         "webhook_deliveries_age",
