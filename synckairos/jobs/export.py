@@ -1,60 +1,48 @@
 """Export jobs: write all events of a time range to one compressed object.
 
 Postgres renders the lines. A million events therefore pass through this process as bytes, without a parsed object for
-each event. Only some pieces of the object are in memory.
+each event. Only some pieces of the object are in memory. An export with documents builds each document here, from the
+document of the version before, because Postgres would read up to 64 rows for each document.
 """
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any
 
 import orjson
-from psycopg import sql
 
+from synckairos.audit.row_documents import RowDocuments
 from synckairos.history.cold.archive_format import Archive
 from synckairos.history.cold.object_store import ColdStorage, WrittenObject
 from synckairos.history.cold.reader import ColdReader
 from synckairos.history.cold.tenant_folders import tenant_folder
 from synckairos.history.row_values import parse_archive_record
 from synckairos.jobs.archive_and_retention_sql import load_statement
+from synckairos.jobs.export_statements import (
+    COPIED_TYPES,
+    ExportFormat,
+    copy_lines,
+    copy_lines_without_states,
+    export_columns,
+)
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Transaction
 from synckairos.principal import DEFAULT_TENANT
-from synckairos.wire.event_json import event_columns, event_json
-from synckairos.wire.tabular import FORMULA_AFTER_SEPARATOR, FORMULA_TEXT, render_csv_rows
+from synckairos.telemetry.invalid_data import reporting_invalid_data
+from synckairos.wire.event_json import event_json
+from synckairos.wire.tabular import render_csv_cell, render_csv_rows
 
-ExportFormat = Literal["ndjson", "csv"]
+Piece = tuple[int, Iterable[bytes]]
+"""A number of events, and the bytes of their lines in pieces."""
 
 _PIECE_BYTES = 1 << 18
+_MAX_ROWS = 500
+"""Maximum number of rows with splices in a piece. Their documents can be much larger than the splices."""
 _RECORDS_PER_FETCH = 200
 _GZIP_WBITS = 31
-
-# JSON contains no raw control characters, so with these options COPY never quotes, and a line is the unchanged JSON.
-_NDJSON = "COPY ({lines}) TO STDOUT (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')"
-_CSV = "COPY ({lines}) TO STDOUT (FORMAT csv, HEADER, FORCE_QUOTE ({texts}))"
-_JSON_LINE = (
-    "SELECT json_strip_nulls(row_to_json(line))::text FROM (SELECT session_id, {columns} FROM ({rows}) AS e) AS line"
-)
-_JSON_LINE_WITH_STATE = (
-    "SELECT left(json_strip_nulls(row_to_json(line))::text, -1) || ',\"state\":' || convert_from(snapshot, 'UTF8')"
-    " || '}}' FROM ({rows}) AS e CROSS JOIN LATERAL (SELECT e.session_id, {columns}) AS line"
-)
-_CSV_LINE = "SELECT session_id, {columns} FROM ({rows}) AS e"
-_NUMBERS = frozenset({"version", "time_used_ms", "time_remaining_ms"})
-# Like `defuse_text` and `defuse_json` of `wire/tabular.py`, these expressions make formulas in CSV harmless.
-_DEFUSED_TEXT = (
-    f"CASE WHEN {{0}} ~ '{FORMULA_TEXT}' THEN '''' ELSE '' END"
-    rf" || regexp_replace({{0}}, '{FORMULA_AFTER_SEPARATOR}', '\1''', 'g') AS {{0}}"
-)
-_DEFUSED_STATE = r"replace(convert_from(snapshot, 'UTF8'), ';', '\u003b') AS state"
-
-_CSV_EXPRESSIONS = {name: _DEFUSED_TEXT.format(name) for name in ("group_id", "actor", "command_id")} | {
-    "state": _DEFUSED_STATE
-}
-"""Expressions of the columns that a CSV does not contain unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +57,8 @@ class ExportResult:
 class Exporter:
     """Writes exports to cold storage.
 
-    `export` raises StoreUnavailable if the object store is unreachable, and the errors of psycopg.
+    `export` raises StoreUnavailable if the object store is unreachable, InvalidStoredData if a document cannot be
+    built, and the errors of psycopg.
     """
 
     def __init__(self, pool: PostgresPool, cold_storage: ColdStorage) -> None:
@@ -101,9 +90,14 @@ class Exporter:
         async def pieces() -> AsyncIterator[bytes]:
             nonlocal count
             compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP_WBITS)
-            async for lines, piece in self._pieces(tenant, from_at, to_at, form, snapshots):
+
+            def compress(chunks: Iterable[bytes]) -> bytes:
+                return b"".join(map(compressor.compress, chunks))
+
+            async for lines, chunks in self._pieces(tenant, from_at, to_at, form, snapshots):
                 count += lines
-                yield await asyncio.to_thread(compressor.compress, piece)
+                # The thread also renders lines with documents, so that only one document is in memory at a time.
+                yield await asyncio.to_thread(compress, chunks)
             yield await asyncio.to_thread(compressor.flush)
 
         written = await self._cold_storage.write_stream(path, pieces())
@@ -111,10 +105,11 @@ class Exporter:
 
     async def _pieces(
         self, tenant: str, from_at: datetime, to_at: datetime, form: ExportFormat, snapshots: bool
-    ) -> AsyncIterator[tuple[int, bytes]]:
+    ) -> AsyncIterator[Piece]:
         """Yield the rendered lines in pieces of about 256 KiB, with the number of events in each piece."""
-        columns = _columns(snapshots)
+        columns = export_columns(snapshots)
         values = {"tenant": tenant, "from": from_at, "to": to_at}
+        copied = _copied_with_documents if snapshots else _copied
         async with (
             self._pool.transaction(isolation="REPEATABLE READ") as transaction,
             # The list of archives can be long, so Postgres keeps it, as of the same instant. The transaction stays
@@ -122,46 +117,68 @@ class Exporter:
             transaction.stream("removed", load_statement("archives_in_range"), values) as removed,
         ):
             removed.itersize = _RECORDS_PER_FETCH
-            async for piece in _copied(transaction, tenant, from_at, to_at, form, snapshots):
+            async for piece in copied(transaction, tenant, from_at, to_at, form):
                 yield piece
             async for row in removed:
                 archive = await self._cold_reader.read_archive(parse_archive_record(row))
                 for rows in _archived_rows(archive, from_at, to_at, snapshots):
                     if form == "csv":
-                        yield len(rows), render_csv_rows(columns, rows)
+                        yield len(rows), [render_csv_rows(columns, rows)]
                     else:
-                        yield len(rows), b"".join(orjson.dumps(row) + b"\n" for row in rows)
+                        yield len(rows), [orjson.dumps(row) + b"\n" for row in rows]
 
 
 async def _copied(
-    transaction: Transaction, tenant: str, from_at: datetime, to_at: datetime, form: ExportFormat, snapshots: bool
-) -> AsyncIterator[tuple[int, bytes]]:
+    transaction: Transaction, tenant: str, from_at: datetime, to_at: datetime, form: ExportFormat
+) -> AsyncIterator[Piece]:
+    """Yield the lines of the events in Postgres, without documents."""
     lines_of_piece: list[bytes] = []
     size, lines = 0, -1 if form == "csv" else 0  # the header is not an event
-    async with transaction.run_copy(_statement(tenant, form, snapshots, from_at, to_at)) as copy:
+    async with transaction.run_copy(copy_lines(tenant, form, from_at, to_at)) as copy:
         async for line in copy:
             lines_of_piece.append(bytes(line))
             size += len(line)
             lines += 1
             if size >= _PIECE_BYTES:
-                yield lines, b"".join(lines_of_piece)
+                yield lines, [b"".join(lines_of_piece)]
                 lines_of_piece.clear()
                 size = lines = 0
-    yield lines, b"".join(lines_of_piece)
+    yield lines, [b"".join(lines_of_piece)]
 
 
-def _statement(tenant: str, form: ExportFormat, snapshots: bool, from_at: datetime, to_at: datetime) -> sql.SQL:
-    names = [f"e.{name}" for name in event_columns(snapshots=False)]
+async def _copied_with_documents(
+    transaction: Transaction, tenant: str, from_at: datetime, to_at: datetime, form: ExportFormat
+) -> AsyncIterator[Piece]:
+    """Yield the lines of the events in Postgres, with documents. A line is rendered when it is requested."""
     if form == "csv":
-        names = [_CSV_EXPRESSIONS.get(name, name) for name in event_columns(snapshots)]
-        line, outer = _CSV_LINE, _CSV
-    else:
-        line, outer = (_JSON_LINE_WITH_STATE if snapshots else _JSON_LINE), _NDJSON
-    rows = load_statement("events_in_range").decode()
-    for name, value in (("tenant", tenant), ("from", from_at), ("to", to_at)):
-        rows = rows.replace(f"%({name})s", sql.Literal(value).as_string())
-    texts = ", ".join(name for name in _columns(snapshots) if name not in _NUMBERS)
-    return sql.SQL(outer.format(lines=line.format(columns=", ".join(names), rows=rows), texts=texts))
+        yield 0, [",".join(export_columns(snapshots=True)).encode() + b"\n"]
+    documents = RowDocuments()
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    async with transaction.run_copy(copy_lines_without_states(tenant, form, from_at, to_at)) as copy:
+        copy.set_types(COPIED_TYPES)
+        async for row in copy.rows():
+            _, before, after, snapshot, _, bodies = row
+            rows.append(row)
+            size += len(before) + len(after) + len(snapshot) + sum(map(len, bodies or ()))
+            if size >= _PIECE_BYTES or len(rows) == _MAX_ROWS:
+                yield len(rows), _lines_with_documents(rows, documents, form)
+                rows, size = [], 0
+    yield len(rows), _lines_with_documents(rows, documents, form)
+
+
+def _lines_with_documents(
+    rows: Iterable[tuple[Any, ...]], documents: RowDocuments, form: ExportFormat
+) -> Iterator[bytes]:
+    """Yield the lines of rows of `copy_lines_without_states`.
+
+    Raises: InvalidStoredData if a document cannot be built.
+    """
+    for session_id, before, after, *columns in rows:
+        with reporting_invalid_data(f"sync_events {session_id}"):
+            document = documents.build_document(*columns)
+        state = document if form == "ndjson" else render_csv_cell(orjson.Fragment(document)).encode()
+        yield b"".join((before, state, after, b"\n"))
 
 
 def _archived_rows(
@@ -180,10 +197,6 @@ def _archived_rows(
                 batch, size = [], 0
     if batch:
         yield batch
-
-
-def _columns(snapshots: bool) -> tuple[str, ...]:
-    return ("session_id", *event_columns(snapshots))
 
 
 def _render_compact(at: datetime) -> str:

@@ -50,7 +50,7 @@ def render_csv_rows(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> b
 
 
 def _lines(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterable[str]:
-    return (",".join([_cell(row.get(column)) for column in columns]) for row in rows)
+    return (",".join([render_csv_cell(row.get(column)) for column in columns]) for row in rows)
 
 
 def render_ndjson_pieces(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
@@ -72,7 +72,8 @@ def defuse_json(text: str) -> str:
     return text.replace(";", r"\u003b")
 
 
-def _cell(value: Any) -> str:
+def render_csv_cell(value: Any) -> str:
+    """Render one value as a cell of CSV. None is empty, an object, an array or an `orjson.Fragment` is quoted JSON."""
     match value:
         case None:
             return ""

@@ -1,5 +1,6 @@
 """Export jobs: the object has all events of the time range, from Postgres and from cold storage."""
 
+import csv
 import gzip
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,10 +9,13 @@ import orjson
 import pytest
 
 from synckairos.clock.commands import UpdateMetadata
-from synckairos.jobs.export import ExportFormat
+from synckairos.errors import InvalidStoredData
+from synckairos.jobs.export_statements import ExportFormat, export_columns
 from synckairos.wire.tabular import defuse_text
 from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import T0, JobComponents, finish_session
+from tests.integration.large_session import LargeSession
+from tests.integration.parts import Parts
 
 FORMULAS = {2: "=1+1", 3: "ä;\u00a0＝1+1", 4: "\u3000@x", 5: "a\t'-1"}
 """Actors that a spreadsheet would execute as formulas, by version."""
@@ -97,3 +101,64 @@ async def test_an_export_excludes_the_end_of_its_range(audit: AuditParts, jobs: 
     assert await exported_versions() == [2, 3, 4]
     assert await jobs.retention.archive_and_delete(life.session_id, 0)
     assert await exported_versions() == [2, 3, 4]
+
+
+async def start_session_with_changes(parts: Parts, audit: AuditParts) -> LargeSession:
+    """Store a session in whose rows most versions have splices instead of documents."""
+    session = await LargeSession.start(parts)
+    await session.execute("metadata", UpdateMetadata({"note": 'é; "=1"\n'}))
+    await session.switch(6)
+    await audit.drain()
+    return session
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+async def test_export_of_changes_has_the_lines_and_documents_that_postgres_renders(
+    parts: Parts, audit: AuditParts, jobs: JobComponents, form: ExportFormat
+) -> None:
+    for _ in range(2):
+        await start_session_with_changes(parts, audit)
+    # An earlier epoch of the same sessions, with the same versions and instants, is between their rows.
+    names = "tenant, session_id, version, occurred_at, event_type, status, deleted, payload_hash, whole_version"
+    await audit.database.execute(
+        f"INSERT INTO sync_events (epoch, {names}, snapshot, document_bytes)"
+        f" SELECT 'earlier', {names}, snapshot, document_bytes FROM sync_events WHERE version <= 6"
+    )
+    for version, actor in FORMULAS.items():
+        await audit.database.execute("UPDATE sync_events SET actor = %s WHERE version = %s", [actor, version])
+    rows = await audit.rows(
+        "SELECT whole_version, (extract(epoch FROM occurred_at) * 1000)::bigint,"
+        " sync_document(tenant, session_id, epoch, version) FROM sync_events"
+        " ORDER BY session_id, occurred_at, version, epoch"
+    )
+    assert [whole for whole, *_ in rows].count(None) < len(rows) / 2
+    state_at = export_columns(snapshots=True).index("state")
+    ranges = [0, *sorted(at_ms for _, at_ms, _ in rows)[3:18:3]]
+    for from_ms in ranges:
+        documents = [document for _, at_ms, document in rows if at_ms >= from_ms]
+        plain, lines = [
+            await export_lines(audit, jobs, form, snapshots, from_ms=from_ms, to_ms=10**13)
+            for snapshots in (False, True)
+        ]
+        if form == "csv":
+            assert lines.pop(0).decode() == ",".join(export_columns(snapshots=True))
+            assert plain.pop(0).decode() == ",".join(export_columns(snapshots=False))
+        assert len(lines) == len(documents) > 0
+        for line, without, document in zip(lines, plain, documents, strict=True):
+            if form == "ndjson":
+                assert line == without[:-1] + b',"state":' + document + b"}"
+            else:
+                state = document.replace(b";", b"\\u003b")
+                quoted = b',"' + state.replace(b'"', b'""') + b'"'
+                assert line.replace(quoted, b"", 1) == without
+                assert next(csv.reader([line.decode()]))[state_at] == state.decode()
+
+
+async def test_export_with_a_document_that_cannot_be_built_fails_as_invalid_data(
+    parts: Parts, audit: AuditParts, jobs: JobComponents
+) -> None:
+    await start_session_with_changes(parts, audit)
+    await audit.database.execute("DELETE FROM sync_events WHERE whole_version IS NULL")
+    assert len(await export_lines(audit, jobs, "ndjson", to_ms=10**13)) > 0
+    with pytest.raises(InvalidStoredData):
+        await export_lines(audit, jobs, "ndjson", snapshots=True, to_ms=10**13)
