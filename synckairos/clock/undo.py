@@ -29,9 +29,9 @@ def find_restored_turn(current: Session, begun: Session, next_begun: Session) ->
     """
     if _ids(begun) != _ids(current):
         return None
-    active, used_in_turn_ms = begun.active_participant, 0
-    if active is not None and begun.active_position is not None:
-        used_in_turn_ms = next_begun.participants[begun.active_position].used_ms - active.used_ms
+    active, position, used_in_turn_ms = begun.active_participant, begun.active_position, 0
+    if position is not None:
+        used_in_turn_ms = next_begun.participants[position].used_ms - begun.participants[position].used_ms
     participants = tuple(
         _participant_facts(before)
         for before, now in zip(begun.participants, current.participants, strict=True)

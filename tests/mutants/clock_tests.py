@@ -6,6 +6,7 @@ modules of the clock are imported, and all tests are collected again.
 """
 
 import gc
+import math
 import os
 import pickle
 import resource
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from itertools import zip_longest
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
@@ -29,7 +31,11 @@ from tests.mutants.mutant import CLOCK, ROOT, Mutant
 CPU_S = 120
 """Maximum seconds of CPU time for the tests of one mutant. A mutant that needs more time counts as caught."""
 
-MEMORY_BYTES = 4 * 2**30
+SLOWDOWN, LEAST_CPU_S = 3, 5
+"""A test of a function with a bug may need this factor of its time without the bug, and at least these seconds of CPU
+time. So an endless loop does not take all of `CPU_S`."""
+
+MEMORY_BYTES = 2**30
 """Maximum address space in bytes of the tests of one mutant. A mutant that needs more counts as caught."""
 
 OPTIONS = ("-q", "-p", "no:cacheprovider", "--noconftest", "--capture=no", "--tb=no", "--assert=plain")
@@ -101,16 +107,23 @@ def _run_fork(check: Callable[[], bool]) -> None:
     code = BROKEN
     stderr = os.dup(2)
     try:
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 5))
+        _limit_cpu_time(CPU_S)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
         signal.signal(signal.SIGXCPU, signal.SIG_DFL)
         _silence()
         code = PASSED if check() else FAILED
+    except MemoryError:
+        code = FAILED
     finally:
         if code == BROKEN:
             os.dup2(stderr, 2)
             traceback.print_exc()
         os._exit(code)
+
+
+def _limit_cpu_time(seconds: float) -> None:
+    """End this process when its CPU time reaches `seconds`, counted from its begin, or `CPU_S`."""
+    resource.setrlimit(resource.RLIMIT_CPU, (min(CPU_S, math.ceil(seconds)), CPU_S + 5))
 
 
 def _silence() -> None:
@@ -149,9 +162,14 @@ class Failures:
         if report.failed:
             self.failed.append(report.nodeid)
 
-    def run(self, items: Sequence[pytest.Item]) -> bool:
-        """Run tests until one fails. Return whether all passed."""
-        for item, following in zip(items, [*items[1:], None], strict=False):
+    def run(self, items: Sequence[pytest.Item], seconds: Sequence[float] = ()) -> bool:
+        """Run tests until one fails. Return whether all passed.
+
+        `seconds` has the time of each test without a mutant. A test that needs much more CPU time ends this process.
+        """
+        for item, following, usual_s in zip_longest(items, items[1:], seconds):
+            if usual_s is not None:
+                _limit_cpu_time(time.process_time() + max(LEAST_CPU_S, SLOWDOWN * usual_s))
             item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
             if self.failed:
                 return False
@@ -177,8 +195,8 @@ class MutantLoop(Failures):
         def check(mutant: Mutant) -> bool:
             _insert(mutant, functions)
             positions = callers.get((str(mutant.path), mutant.function or ""), set()) | callers["", ""]
-            items = [session.items[at] for at in sorted(positions, key=lambda at: (at in callers["", ""], seconds[at]))]
-            return self.run(items)
+            order = sorted(positions, key=lambda at: (at in callers["", ""], seconds[at]))
+            return self.run([session.items[at] for at in order], [seconds[at] for at in order])
 
         for position, code in run_forks([partial(check, each) for each in self._mutants], self._jobs):
             os.write(self._writer, f"{position} {code}\n".encode())
