@@ -13,6 +13,7 @@ COPY pyproject.toml README.md ./
 COPY synckairos synckairos
 COPY clients/python clients/python
 COPY migrations migrations
+COPY docs docs
 # image.lock has the version and the hashes of each dependency. The image has no optional dependencies (embedded stores,
 # tools) and no build tools.
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /opt/wheel . ./clients/python \

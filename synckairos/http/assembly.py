@@ -20,6 +20,10 @@ from synckairos.http.api_keys import ApiKeyRoutes
 from synckairos.http.archives import ArchiveRoutes
 from synckairos.http.client_address import CallerResolver
 from synckairos.http.commands_to_many import CommandToManyRoutes
+from synckairos.http.documentation.documentation_dir import documentation_dir
+from synckairos.http.documentation.files import DocumentationFiles
+from synckairos.http.documentation.navigation import API_PAGE
+from synckairos.http.documentation.site import DocumentationSite
 from synckairos.http.event_streams import EventStreamRoutes, EventStreams, FrameChannels
 from synckairos.http.history import HistoryRoutes
 from synckairos.http.links import LinkRoutes
@@ -73,6 +77,9 @@ from synckairos.webhooks.registry import WebhookRegistry
 
 OTHER_PAGES = ("demo", "playground", "console")
 """Names of the pages that belong to no session. Each has a folder of static files, and a path `/{name}`."""
+
+DOCUMENTATION = "docs"
+"""Name of the folder of static files of the documentation, and of its path `/docs`."""
 
 SESSION_PAGES = ("view", "control", "desk", "agenda")
 """Names of the pages of one session. Each has a folder of static files, and a path `/{name}/{session_id}`."""
@@ -157,6 +164,7 @@ def build_application(
         ACTIVE_SESSIONS.set(await store.live.count_unfinished_of_all_tenants())
 
     page_headers = build_page_headers(settings.frame_ancestors)
+    site = DocumentationSite(documentation_dir(), root_path)
     system = SystemRoutes(
         sessions,
         history.find_schema_state,
@@ -165,6 +173,7 @@ def build_application(
         dependencies.work,
         root_path,
         page_headers,
+        api_page=site.render(API_PAGE),
         knows_revocations=lambda: control_channel is None or control_channel.is_current,
         has_tenants=lambda: tenants is not None and tenants.has_other_tenants,
         render_metrics=render_metrics,
@@ -226,6 +235,7 @@ def build_application(
     ]
     system.set_openapi_operations(operations)
     static = [
+        Mount(f"/{DOCUMENTATION}", DocumentationFiles(site, documentation_dir(), root_path, page_headers)),
         *(Mount(f"/{name}", PageFiles(page_folder(name), root_path, page_headers)) for name in OTHER_PAGES),
         *(
             Mount(
@@ -251,7 +261,7 @@ def build_application(
         access_recorder,
         credential_ends,
         fallback=Router([*websocket_routes, *static], redirect_slashes=True),
-        fallback_prefixes=[f"/{name}" for name in (*OTHER_PAGES, *SESSION_PAGES)],
+        fallback_prefixes=[f"/{name}" for name in (DOCUMENTATION, *OTHER_PAGES, *SESSION_PAGES)],
     )
     return SubPathApp(rest, root_path) if root_path else rest
 

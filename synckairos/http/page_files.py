@@ -53,14 +53,19 @@ class PageFiles(StaticFiles):
         return response
 
     async def _get_response(self, path: str, scope: Scope) -> Response:
-        page = self._pages.get(self._page_name(path))
-        if page is None or scope["method"] not in ("GET", "HEAD"):
+        page = await self.find_page(path) if scope["method"] in ("GET", "HEAD") else None
+        if page is None:
             return await super().get_response(path, scope)
         etag = f'"{hashlib.md5(page, usedforsecurity=False).hexdigest()}"'
-        response = Response(page, media_type="text/html", headers={"etag": etag})
+        media_type = "application/json" if path.endswith(".json") else "text/html"
+        response = Response(page, media_type=media_type, headers={"etag": etag})
         if self.is_not_modified(response.headers, Headers(scope=scope)):
             return NotModifiedResponse(response.headers)
         return response
+
+    async def find_page(self, path: str) -> bytes | None:
+        """Return a page from memory. None if `path` is no page, but perhaps a file of the folder."""
+        return self._pages.get(self._page_name(path))
 
     def _page_name(self, path: str) -> str:
         if path == ".":
@@ -77,5 +82,9 @@ def page_folder(name: str) -> Path:
 
 def read_page(file: Path, root_path: str) -> bytes:
     """Return the HTML of a page with the tags of `static/head.html`, and with the sub-path `root_path` in its links."""
-    head = page_folder("head.html").read_bytes().strip()
-    return add_sub_path(file.read_bytes().replace(_COMMON_HEAD, head), root_path)
+    return add_sub_path(add_common_head(file.read_bytes()), root_path)
+
+
+def add_common_head(html: bytes) -> bytes:
+    """Return the HTML of a page with the tags of `static/head.html` in place of their comment."""
+    return html.replace(_COMMON_HEAD, page_folder("head.html").read_bytes().strip())

@@ -47,6 +47,7 @@ class SystemRoutes:
         work: ClientWorkLimits,
         root_path: str = "",
         page_headers: Sequence[tuple[bytes, bytes]] = (),
+        api_page: bytes = b"",
         knows_revocations: Callable[[], bool] = lambda: True,
         has_tenants: Callable[[], bool] = lambda: False,
         render_metrics: Callable[[], Awaitable[bytes]] | None = None,
@@ -60,6 +61,7 @@ class SystemRoutes:
         - `work`: the budgets of the clients.
         - `root_path`: the public sub-path, such as `/clock`. Empty if there is no sub-path.
         - `page_headers`: the headers of the pages, see `build_page_headers`.
+        - `api_page`: the HTML of the page of both descriptions.
         - `knows_revocations`: returns whether the instance knows all revocations. If it does not, it can accept no
           credential, and `/ready` must answer 503.
         - `has_tenants`: returns whether the instance has callers of several tenants. Then `/metrics` needs the metrics
@@ -79,12 +81,13 @@ class SystemRoutes:
         self._stale_gauges = LogThrottle()
         self._root_path = root_path
         self._page_headers = page_headers
+        self._api_page = api_page
         self._openapi = b""
         self._asyncapi = render_asyncapi(root_path)
 
     def operations(self) -> list[Operation]:
         """Return the REST operations of this class."""
-        files = ("docs.js", "schema.js", "sockets.js", "docs.css")
+        home = read_page(page_folder("view") / "home.html", self._root_path)
         return [
             Operation(
                 "GET", "/v1/time", "time", self.time, "Read the server time", "system",
@@ -112,20 +115,11 @@ class SystemRoutes:
                 "Read the AsyncAPI description of the sockets at `/ws`",
                 "system", is_rate_limited=False, media_types=("application/json",),
             ),
-            Operation(
-                "GET", "/docs", "page", self._file_handler("index.html"),
-                "Show both descriptions as a web page", "system",
-                is_rate_limited=False, media_types=("text/html",),
-            ),
-            Operation("GET", "/", "page", self._file_handler("home.html", "view"), "", "", is_rate_limited=False),
+            Operation("GET", "/", "page", self._page_handler(home), "", "", is_rate_limited=False),
             Operation("GET", "/ws", "page", self.refuse_without_upgrade, "", "", is_rate_limited=False),
             # The paths of the API description and of its web page in v2.
             Operation("GET", "/api-docs.json", "api_description", self.openapi, "", "", is_rate_limited=False),
-            Operation("GET", "/api-docs", "page", self._file_handler("index.html"), "", "", is_rate_limited=False),
-            *(
-                Operation("GET", f"/docs/{name}", "page", self._file_handler(name), "", "", is_rate_limited=False)
-                for name in files
-            ),
+            Operation("GET", "/api-docs", "page", self._page_handler(self._api_page), "", "", is_rate_limited=False),
         ]  # fmt: skip
 
     async def time(self, request: RestRequest) -> RestResponse:
@@ -199,18 +193,9 @@ class SystemRoutes:
         """Set the operations that the OpenAPI description lists. Call this once, before the first request."""
         self._openapi = render_openapi(operations, self._root_path)
 
-    def _file_handler(self, name: str, folder: str = "docs") -> Handler:
-        content_types = {
-            "html": b"text/html; charset=utf-8",
-            "js": b"text/javascript; charset=utf-8",
-            "css": b"text/css",
-        }
-        file = page_folder(folder) / name
-        body = read_page(file, self._root_path) if name.endswith(".html") else file.read_bytes()
-        content_type = content_types[name.rpartition(".")[2]]
-
+    def _page_handler(self, body: bytes) -> Handler:
         async def handle(request: RestRequest) -> RestResponse:
-            return RestResponse(body, content_type=content_type, headers=list(self._page_headers))
+            return RestResponse(body, content_type=b"text/html; charset=utf-8", headers=list(self._page_headers))
 
         return handle
 

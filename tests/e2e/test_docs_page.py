@@ -1,4 +1,4 @@
-"""The page at /docs in a real Chromium: it shows both API descriptions, its steps work, and it fits a phone screen."""
+"""The page at /docs/api in a real Chromium: both API descriptions, steps that work, and a phone screen."""
 
 import re
 import shlex
@@ -24,7 +24,7 @@ def page(browser: Browser, module_server: Process) -> Iterator[Page]:
     opened = context.new_page()
     opened.on("pageerror", lambda error: failures.append(str(error)))
     opened.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
-    opened.goto(f"{module_server.base_url}/docs")
+    opened.goto(f"{module_server.base_url}/docs/api")
     opened.wait_for_selector("#v3")
     yield opened
     context.close()

@@ -147,12 +147,14 @@ def run(program: Path, settings: Settings, tmp_path: Path) -> Iterator[Run]:
 
 
 @pytest.mark.slow
-def test_wheel_has_all_files_of_the_package_and_all_migrations(wheel: Path) -> None:
+def test_wheel_has_all_files_of_the_package_all_migrations_and_the_documentation(wheel: Path) -> None:
     names = set(ZipFile(wheel).namelist())
     files = [file.relative_to(ROOT) for file in (ROOT / "synckairos").rglob("*") if file.is_file()]
     assert {str(file) for file in files if "__pycache__" not in file.parts} <= names
     migrations = (ROOT / "migrations").glob("*.sql")
     assert {f"synckairos/migrations/{file.name}" for file in migrations} <= names
+    documents = [file.relative_to(ROOT) for file in (ROOT / "docs").rglob("*") if file.is_file()]
+    assert {f"synckairos/{file}" for file in documents} <= names
 
 
 @pytest.mark.slow
@@ -191,7 +193,7 @@ def test_every_production_process_runs_from_the_wheel(run: Run, program: Path, b
     assert run("doctor", **database).wait_end() == 0
     worker, server = run("worker", **database), run("serve", "--port", "0", **database).wait_ready()
     with httpx.Client(base_url=server.base_url, trust_env=False) as client:
-        for path in ("/ready", "/metrics", "/openapi.json", "/asyncapi.json", "/docs", "/demo"):
+        for path in ("/ready", "/metrics", "/openapi.json", "/asyncapi.json", "/docs/guides/chess", "/demo"):
             assert client.get(path, follow_redirects=True).status_code == 200
         body = {"sync_mode": "global", "participants": [], "total_time_ms": 60_000}
         session_id = client.post("/v1/sessions", json=body).json()["data"]["session_id"]

@@ -77,7 +77,7 @@ def test_demo_and_docs_work_under_a_sub_path(
     assert link.startswith(f"{base_url}/demo?session=")
     assert page.evaluate("document.fonts.check('16px Archivo')")
 
-    page.goto(f"{base_url}/docs")
+    page.goto(f"{base_url}/docs/api")
     page.wait_for_selector("#v3")
     first_step, connect = page.locator(".steps pre").first, page.locator("pre", has_text="new WebSocket").first
     assert f"curl -X POST {base_url}/v1/sessions" in first_step.inner_text()

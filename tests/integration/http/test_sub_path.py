@@ -70,7 +70,8 @@ async def test_descriptions_name_the_sub_path(client: httpx.AsyncClient, form: s
 @pytest.mark.parametrize(
     "path",
     [
-        *("/", "/docs", "/docs/", "/api-docs", "/demo", "/demo/", "/demo/index.html", "/playground", "/console"),
+        *("/", "/docs", "/docs/", "/docs/api", "/docs/guides/chess", "/api-docs"),
+        *("/demo", "/demo/", "/demo/index.html", "/playground", "/console"),
         *("/view", "/view/", "/view/design", "/view/0198c0de-0000-7000-8000-00000000000a"),
         *(
             f"/{name}{end}"
@@ -92,8 +93,8 @@ async def test_every_link_of_a_page_has_the_sub_path_and_leads_to_a_file(
 
 
 async def test_scripts_and_styles_name_no_absolute_path_of_this_server(client: httpx.AsyncClient) -> None:
-    names = [f"docs/{name}" for name in ("docs.js", "schema.js", "sockets.js", "docs.css")]
-    for folder in (*assembly.OTHER_PAGES, *assembly.SESSION_PAGES):
+    names: list[str] = []
+    for folder in (assembly.DOCUMENTATION, *assembly.OTHER_PAGES, *assembly.SESSION_PAGES):
         names += [f"{folder}/{each.name}" for each in page_folder(folder).iterdir() if each.suffix in (".js", ".css")]
     assert len(names) > 15
     own = "|".join(re.escape(each) for each in sorted(OWN_SEGMENTS))
@@ -116,7 +117,10 @@ async def test_own_segments_are_the_first_segments_of_all_paths(
 
     monkeypatch.setattr(assembly, "OperationTable", Recorded)
     async with open_rest_server(settings):
-        paths += [*(f"/{name}" for name in (*assembly.OTHER_PAGES, *assembly.SESSION_PAGES)), PATH]
+        paths += [
+            *(f"/{name}" for name in (assembly.DOCUMENTATION, *assembly.OTHER_PAGES, *assembly.SESSION_PAGES)),
+            PATH,
+        ]
         assert {each.split("/")[1] for each in paths} - {""} == OWN_SEGMENTS
 
 

@@ -45,7 +45,7 @@ async def test_page_of_the_description_is_at_the_address_of_v2(client: httpx.Asy
     answer = await client.get(path)
     assert answer.status_code == 200
     assert "text/html" in answer.headers["content-type"]
-    assert answer.content == (await client.get("/docs")).content
+    assert answer.content == (await client.get("/docs/api")).content
 
 
 async def test_description_is_at_the_address_of_v2(client: httpx.AsyncClient) -> None:

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from synckairos.http.documentation.markdown import heading_anchor
+
 DOCUMENTS = Path(__file__).parents[3] / "docs"
 GLOSSARY = DOCUMENTS / "glossary.md"
 LINK = re.compile(r"\]\((?P<path>[^)\s#]*glossary\.md)#(?P<anchor>[^)\s]+)\)")
@@ -11,11 +13,6 @@ LINK = re.compile(r"\]\((?P<path>[^)\s#]*glossary\.md)#(?P<anchor>[^)\s]+)\)")
 def terms() -> list[str]:
     """Return the headings of the glossary's entries, in the order of the page."""
     return re.findall(r"^## (.+)$", GLOSSARY.read_text(), re.MULTILINE)
-
-
-def anchor_for(heading: str) -> str:
-    """Return the anchor that Markdown renderers make of a heading."""
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def links() -> list[tuple[Path, Path, str]]:
@@ -32,7 +29,7 @@ def test_glossary_terms_are_unique_and_in_alphabetical_order() -> None:
 
 
 def test_each_link_to_a_term_leads_to_an_entry() -> None:
-    anchors = {anchor_for(term) for term in terms()}
+    anchors = {heading_anchor(term) for term in terms()}
     broken = [
         f"{page.relative_to(DOCUMENTS)}: #{anchor}"
         for page, target, anchor in links()

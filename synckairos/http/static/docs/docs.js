@@ -1,10 +1,15 @@
 // The API page: renders REST from /openapi.json and the sockets from /asyncapi.json.
 
+import { hasToken } from "../demo/credential.js";
+import { exampleArguments } from "../playground/commands.js";
 import { Schemas, example, formatJson, make, paragraph, prose } from "./schema.js";
 import { renderSockets } from "./sockets.js";
+import { tryForm } from "./try_it.js";
 
 // URL of the server without a slash at the end, with the sub-path if a proxy adds one.
 const SERVER = new URL("..", import.meta.url).href.slice(0, -1);
+
+const COMMANDS = new Set(Object.keys(exampleArguments({ participants: [] })));
 
 const curl = (method, path, body, type) => {
   const lines = [`curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}${SERVER}${path}`];
@@ -31,6 +36,12 @@ const responses = (schemas, all) => {
   return make("table", {}, make("tbody", {}, rows));
 };
 
+/** Return a link to the playground with the command of a path, or an empty text for other paths. */
+const playgroundLink = (path) => {
+  const command = path.match(/^\/v1\/sessions\/\{session_id\}\/([a-z_]+)$/)?.[1];
+  return COMMANDS.has(command) ? make("p", {}, make("a", { href: `${SERVER}/playground?command=${command}` }, "Send it in the playground")) : "";
+};
+
 const operation = (schemas, method, path, described) => {
   const inside = make("div", { class: "inside" });
   const details = make(
@@ -43,6 +54,7 @@ const operation = (schemas, method, path, described) => {
     if (inside.childElementCount) return;
     const [[type, content] = []] = Object.entries(described.requestBody?.content || {});
     inside.append(make("h3", {}, "Example"), example(curl(method, path, content?.example, type)));
+    inside.append(tryForm(schemas, method, path, described), playgroundLink(path));
     if (described.parameters.length) inside.append(make("h3", {}, "Parameters"), parameters(schemas, described.parameters));
     if (content) {
       inside.append(make("h3", {}, described.requestBody.required ? "Body" : "Body (optional)"));
@@ -79,6 +91,8 @@ const load = (url) => fetch(url).then((response) => (response.ok ? response.json
 
 for (const node of document.querySelectorAll("[data-origin]"))
   node.textContent = node.textContent.replaceAll(node.dataset.origin, SERVER);
+
+document.getElementById("caller").textContent = hasToken() ? "have the credential of this tab" : "have no credential. The demo page has a form to sign in";
 
 try {
   const [openapi, asyncapi] = await Promise.all([load(`${SERVER}/openapi.json`), load(`${SERVER}/asyncapi.json`)]);

@@ -1,6 +1,8 @@
 // Rendering of JSON Schemas as tables and of examples as text. All content is built as DOM nodes, so that no text of the
 // descriptions can run as a script.
 
+import { addCopyButton } from "./copy.js";
+
 export const make = (name, attributes = {}, ...children) => {
   const node = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
@@ -13,7 +15,12 @@ export const prose = (text) => text.split("`").map((part, at) => (at % 2 ? make(
 
 export const paragraph = (text) => (text ? make("p", {}, prose(text)) : null);
 
-export const example = (text) => make("pre", { tabindex: "0" }, make("code", {}, text));
+export const example = (text) => {
+  const pre = make("pre", { tabindex: "0" }, make("code", {}, text));
+  const box = make("div", { class: "code" }, pre);
+  addCopyButton(pre);
+  return box;
+};
 
 /** Return a value as indented JSON. An object or list that fits on one line stays on one line. */
 export const formatJson = (value, indent = "", width = 76) => {

@@ -83,6 +83,8 @@ function show() {
   if ($("board").getAttribute("session") !== sessionId) $("board").setAttribute("session", sessionId);
   if ($("command").options.length === 0) {
     $("command").replaceChildren(...Object.keys(exampleArguments(session)).map((name) => new Option(name, name)));
+    const asked = new URLSearchParams(location.search).get("command");
+    if (asked in exampleArguments(session)) $("command").value = asked;
     chooseCommand();
   }
   if ($("instant").value === $("instant").max) showState(session, "The newest state");
