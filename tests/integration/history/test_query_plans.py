@@ -13,7 +13,7 @@ import pytest
 from synckairos.embedded import Postgres
 from synckairos.history.queries import load_query
 from synckairos.postgres.named_sql import load_statements
-from tests.integration.postgres.generated_rows import insert_sessions
+from tests.integration.postgres.generated_rows import INSERT_CHARGES, INSERT_SESSIONS, insert_sessions
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +183,21 @@ async def test_a_filter_reads_no_session_without_its_value(
     async with connect_as_server(large_database) as connection:
         found = await explain(connection, name, {**ALL, **values, **filtered, "known_ids": []})
     assert sum(rows for _, _, rows in found) == 0
+
+
+async def test_events_read_only_their_own_charges_before_postgres_knows_the_sizes_of_the_tables(
+    direct_database_url: str,
+) -> None:
+    """Postgres then expects that a tenant has one charge, and one index for this charge seems as good as the other."""
+    async with await psycopg.AsyncConnection.connect(direct_database_url) as owner:
+        for statement in (INSERT_SESSIONS, INSERT_CHARGES):
+            cursor = psycopg.AsyncClientCursor(owner)
+            await cursor.execute(statement, {"sessions": 5, "size": 1})
+        await owner.execute(
+            "SELECT set_config('role', 'synckairos_server', true), set_config('synckairos.tenant', 'default', true)"
+        )
+        first_page = {"after_at": "-infinity", "after_version": 0, "after_epoch": "", "limit": 51, "max_bytes": 4 << 20}
+        found = await explain(owner, "events", {"session_id": uuid_of("s1"), "snapshots": False, **first_page})
+        await owner.rollback()
+    charges = sum(rows for _, table, rows in found if table == "sync_charges")
+    assert 0 < charges <= 51, found
