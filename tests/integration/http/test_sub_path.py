@@ -71,7 +71,7 @@ async def test_descriptions_name_the_sub_path(client: httpx.AsyncClient, form: s
     "path",
     [
         *("/", "/docs", "/docs/", "/docs/api", "/docs/guides/chess", "/api-docs"),
-        *("/demo", "/demo/", "/demo/index.html", "/playground", "/console"),
+        *("/demo", "/demo/", "/demo/index.html", "/demo/play", "/playground", "/console"),
         *("/view", "/view/", "/view/design", "/view/0198c0de-0000-7000-8000-00000000000a"),
         *(
             f"/{name}{end}"

@@ -90,6 +90,9 @@ export const createFromPreset = (preset) => send("POST", "v1/sessions", { preset
 /** Return the name, title and text of each preset. */
 export const listPresets = () => send("GET", "v1/presets");
 
+/** Return a preset with its session, such as `quiz/20-seconds`. */
+export const readPreset = (name) => send("GET", `v1/presets/${name}`);
+
 /** Return the server's time in ms since the Unix epoch. */
 export async function readServerTime() {
   const response = await fetch(new URL("v1/time", SERVER)).catch(() => null);
