@@ -39,7 +39,15 @@ MEMORY_BYTES = 2**30
 """Maximum address space in bytes of the tests of one mutant. A mutant that needs more counts as caught."""
 
 OPTIONS = ("-q", "-p", "no:cacheprovider", "--noconftest", "--capture=no", "--tb=no", "--assert=plain")
-TESTS = ("tests/unit/clock", "tests/unit/wire/test_session_json.py")
+TESTS = (
+    "tests/unit/clock",
+    "tests/unit/audit/test_replay_check.py",
+    "tests/unit/audit/test_replay_editions.py",
+    "tests/unit/client/test_transition_vectors.py",
+    "tests/unit/wire/test_session_json.py",
+    "tests/unit/wire/test_simulation_run.py",
+)
+"""Unit tests of the clock, and unit tests of replays, vectors and simulations that run it."""
 
 PASSED, FAILED, BROKEN = 0, 1, 3
 """Exit codes of a fork: all tests passed, a test failed, and the check itself failed."""

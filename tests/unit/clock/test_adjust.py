@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from synckairos.clock.budget import ClockReadingDetails
-from synckairos.clock.clock_systems import ClockSystem, SuddenDeath
+from synckairos.clock.clock_systems import ClockSystem, Delay, SuddenDeath
 from synckairos.clock.commands import Adjust, NewParticipant
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.frozen_replace import replace
@@ -124,11 +124,31 @@ def test_adjust_from_above_zero_to_below_zero_begins_overtime_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("mode", "target"), [("per_participant", ":A"), ("per_group", ":/x"), ("global", ""), ("per_cycle", "")]
+)
+def test_adjust_ends_overtime_only_above_zero(mode: str, target: str) -> None:
+    for added_s, more in ((10, []), (10.001, ["70.001 overtime_started A"])):
+        session = play(spec(mode, GROUPS, "overtime"), f"0 start; 70 adjust+{added_s}{target}; 80 time")
+        assert session.lines[1] == "60 overtime_started A"
+        assert session.lines[3:] == more
+
+
+def test_warning_at_the_reading_after_an_adjust_does_not_wait_for_free_time() -> None:
+    creation = spec("per_participant", "A B", "overtime", clock=Delay(10_000), warnings_ms=(-5_000,))
+    for taken_s, warned_s in ((2, 75), (1.999, 84.001)):
+        session = play(creation, f"0 start; 73 switch; 74 switch; 75 adjust-{taken_s}:A; 90 time")
+        assert session.lines[-2:] == ["75 time_adjusted A", f"{warned_s} time_warning A"]
+
+
 def test_adjust_keeps_main_time_and_a_period_that_another_period_follows_at_zero() -> None:
     creation = spec("per_participant", "A", "overtime", clock=Byoyomi(3, 5_000))
     assert play(creation, "0 start; 50 adjust-15:A").face == "running *A 0"
     assert play(creation, "0 start; 62 adjust-15:A").face == "running *A 0"
+    assert play(creation, "0 start; 67 adjust-15:A").face == "running *A 0"
     assert play(creation, "0 start; 72 adjust-15:A").face == "running *A -12"
+    at_zero = play(creation, "0 start; 50 adjust-15:A; 50 pause").state.participants[0]
+    assert (at_zero.remaining_ms, at_zero.reading) == (0, ClockReadingDetails(phase="main", periods_left=3))
 
 
 def test_added_time_returns_an_expired_owner_to_the_rotation() -> None:

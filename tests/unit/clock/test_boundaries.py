@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from synckairos.clock.charges import charges_between
-from synckairos.clock.clock_systems import Delay
+from synckairos.clock.clock_systems import ClockSystem, Delay, Fischer, PerMove, SuddenDeath
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
@@ -266,3 +266,46 @@ def test_turn_that_begins_a_millisecond_before_zero_is_not_in_overtime_yet() -> 
     creation, script = spec("per_participant", "A B=1", "overtime"), "0 start; 10 switch; 10.999 switch; 12 switch"
     assert not play(creation, script).state.turn.is_in_overtime
     assert play(creation, f"{script}; 12.001 time").lines[-1] == "12.001 overtime_started B"
+
+
+@pytest.mark.parametrize(("paused_s", "deadline_s"), [(59.999, 70.001), (60, None)])
+def test_turn_in_overtime_has_no_deadline(paused_s: float, deadline_s: float | None) -> None:
+    session = play(spec("per_participant", "A B", "overtime"), f"0 start; {paused_s} pause; 70 resume")
+    deadline_ms = deadline_at_ms(session.state)
+    assert deadline_ms == (None if deadline_s is None else T0 + round(deadline_s * 1_000))
+
+
+@pytest.mark.parametrize(
+    ("system", "is_accepted"),
+    [(None, True), (PerMove(1), True), (Byoyomi(1, 1), True), (SuddenDeath(), False), (Fischer(5), False)],
+    ids=["of the session", "per move", "byo-yomi", "sudden death", "fischer"],
+)
+def test_participant_joins_without_a_budget_if_its_clock_has_time(
+    system: ClockSystem | None, is_accepted: bool
+) -> None:
+    session = play(spec("per_participant", "A B", clock=PerMove(1), total_time_ms=None), "")
+    decision = session.do(T0, AddParticipant(NewParticipant("C", clock=system)))
+    assert (decision.refusal is None) == is_accepted
+
+
+def test_joining_clock_with_settings_of_the_second_edition_is_refused_in_the_first() -> None:
+    for edition in (1, 2):
+        session = play(spec("per_participant", "A B", edition=edition), "0 start")
+        for system in (Byoyomi(2, 1_000, increment_ms=5), Byoyomi(2, 1_000), None):
+            new = NewParticipant(f"p{system}", None, 60_000, clock=system)
+            refusal = session.do(T0, AddParticipant(new)).refusal
+            assert (refusal is not None) == (edition == 1 and system is not None and system.increment_ms is not None)
+
+
+def test_share_of_a_group_stops_at_zero() -> None:
+    groups = play(spec("global", "A/x=20 B/y"), "0 start; 20 pause; 30 resume; 40 pause").state.groups
+    assert [(each.remaining_ms, each.used_ms) for each in groups] == [(0, 30_000), (60_000, 0)]
+
+
+def test_index_of_clocks_is_built_again_after_a_change_of_an_instant() -> None:
+    state = play(spec("individual", "A B", starts_at_ms=T0 + 10_000, ends_at_ms=T0 + 60_000), "").state
+    index = ClockIndex(state)
+    assert index.is_of(state)
+    assert not index.is_of(replace(state, starts_at_ms=T0))
+    assert not index.is_of(replace(state, started_at_ms=T0))
+    assert not index.is_of(replace(state, ends_at_ms=T0 + 70_000))

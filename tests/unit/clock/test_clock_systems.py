@@ -428,3 +428,12 @@ def test_initial_time_of_count_up_is_in_the_time_of_the_session_only() -> None:
     assert session.lines[1:] == ["10 cycle_switched A", "40 expired B"]
     assert session.state.used_ms == 60_000
     assert session.used == "A 10 B 30"
+
+
+@pytest.mark.parametrize("system", [Byoyomi(1, 10_000), Canadian(1, 10_000)], ids=["byo-yomi", "canadian"])
+def test_one_added_millisecond_makes_one_more_period(system: ClockSystem) -> None:
+    session = play(spec("per_participant", "A B", "pause", clock=system), "0 start; 81 time; 82 adjust+0.001:A")
+    reading = session.state.participants[0].reading
+    assert reading is not None
+    assert (session.remaining("A"), reading.phase) == (0.001, "overtime")
+    assert 1 in (reading.periods_left, reading.moves_left)

@@ -219,3 +219,9 @@ def test_session_without_lag_compensation_charges_the_full_turn() -> None:
     plain.do(T0 + 10_000, Switch(lag_ms=500))
     assert plain.state.participants[0].remaining_ms == 50_000
     assert plain.state.lag_receipt is None
+
+
+@pytest.mark.parametrize(("budget_ms", "gain_ms"), [(249, 150), (250, 151), (212_499, 999), (10**9, 1_000)])
+def test_early_rule_of_gains_does_not_count_byoyomi_periods(budget_ms: int, gain_ms: int) -> None:
+    account = open_lag_account(Byoyomi(5, 30_000), budget_ms, counts_byoyomi=False)
+    assert account.gain_ms == gain_ms

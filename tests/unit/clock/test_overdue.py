@@ -3,8 +3,10 @@
 import pytest
 
 from synckairos.clock import engine
+from synckairos.clock.clock_systems import Fischer
 from synckairos.clock.commands import Expire, Switch, VersionPrecondition
 from synckairos.clock.overdue import MAX_OVERDUE
+from synckairos.clock.simulation import TimedCommand, simulate
 from synckairos.clock.timing import deadline_at_ms
 from synckairos.clock.upcoming_event import next_upcoming_event
 from synckairos.errors import InvalidTransition
@@ -289,3 +291,18 @@ def test_session_recovered_after_its_deadline_ends_at_the_recovery() -> None:
     ended = decision.overdue[0].state
     assert (ended.updated_at_ms, ended.used_ms) == (T0 + 100_000, 60_000)
     assert ended.participants[0].remaining_ms == 0
+
+
+def test_turn_that_advances_at_zero_gains_no_increment() -> None:
+    creation = spec("per_participant", "A B", "advance", clock=Fischer(5_000))
+    assert play(creation, "0 start; 60 time").face == "running A 0x *B 60"
+
+
+def test_simulation_refuses_only_switches_that_were_not_meant_for_the_turn_that_expired() -> None:
+    texts = ((0, "start"), (70_000, "switch@A"), (71_000, "switch@B"), (72_000, "switch"))
+    timed = [TimedCommand(at_ms, command(text)) for at_ms, text in texts]
+    rows = simulate(spec("per_participant", "A B"), timed, 80_000, "s").rows
+    assert [(row.at_ms, row.event_type or row.refusal_code) for row in rows[2:]] == [
+        (60_000, "session_expired"),
+        (71_000, "INVALID_STATE_TRANSITION"),
+    ]

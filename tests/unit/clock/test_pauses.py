@@ -206,6 +206,35 @@ def test_pause_beyond_the_actors_budget_is_refused() -> None:
     assert session.state.pauses_taken == {"ann": 2, "bob": 1}
 
 
+@pytest.mark.parametrize(
+    ("reason", "taken_by", "left"),
+    [
+        (None, None, []),
+        (None, "ann", ["tea"]),
+        (None, "bob", ["rain", "call"]),
+        ("rain", "ann", ["tea", "call"]),
+        ("tea", "bob", ["rain", "call"]),
+        ("tea", "ann", None),
+        (None, "eve", None),
+    ],
+)
+@pytest.mark.parametrize("mode", ["per_participant", "individual"])
+def test_resume_of_a_participant_ends_only_pauses_that_it_took(
+    mode: str, reason: str | None, taken_by: str | None, left: list[str] | None
+) -> None:
+    session = play(spec(mode, "A"), "0 start")
+    names = ("A",) if mode == "individual" else None
+    for at, (pause, by) in enumerate((("rain", "ann"), ("tea", "bob"), ("call", "ann")), start=1):
+        session.do(T0 + at * 1_000, Pause(pause, taken_by=by, participant_ids=names))
+    decision = session.do(T0 + 9_000, Resume(reason, taken_by, participant_ids=names))
+    assert (decision.refusal is None) == (left is not None)
+    if decision.refusal is not None:
+        assert decision.refusal.code == "FORBIDDEN"
+    clock = session.state.participants[0].individual
+    pauses = session.state.pauses if clock is None else clock.pauses
+    assert [pause.reason for pause in pauses] == (["rain", "tea", "call"] if left is None else left)
+
+
 def test_refused_pause_and_pause_at_zero_use_no_pause_budget() -> None:
     session = play(spec("global", on_timeout="pause", pause_budget=1), "0 start; 60 time")
     assert session.state.pauses_taken == {}

@@ -76,3 +76,9 @@ def test_item_that_runs_over_delays_the_others() -> None:
     paused = play_plan("x=5 y=7 z=9", "0 start; 8 pause", "overtime").state
     assert list(expected_starts_ms(paused, T0 + 9_000).values()) == [T0 + 9_000, T0 + 16_000]
     assert expected_starts_ms(play(spec("per_cycle"), "0 start").state, T0) == {}
+
+
+def test_expected_starts_of_an_item_that_runs_over_begin_at_the_present() -> None:
+    state = play_plan("x=5 y=7 z=9", "0 start; 5 pause", "overtime").state
+    assert state.remaining_ms == 0
+    assert expected_starts_ms(state, T0 + 30_000) == {"y": T0 + 30_000, "z": T0 + 37_000}

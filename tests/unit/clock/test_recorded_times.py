@@ -9,7 +9,7 @@ from synckairos.clock.charges import charges_between, charges_in_effect
 from synckairos.clock.commands import Amend, Create, RecordedTimes, VersionPrecondition
 from synckairos.clock.creation import create
 from synckairos.clock.model import Break, Session, Status
-from synckairos.clock.recorded_times import MAX_BREAKS, find_breaks
+from synckairos.clock.recorded_times import MAX_BREAKS, find_breaks, recorded_charges
 from synckairos.clock.simulation import TimedCommand, simulate
 from synckairos.clock.transition import Charge, EventType
 from synckairos.errors import InvalidTransition, ParticipantNotFound, SyncKairosError, TurnOver, ValidationFailed
@@ -235,3 +235,13 @@ def test_breaks_are_the_times_without_charges() -> None:
     assert find_breaks(5, 70, charges) == (Break(5, 10), Break(20, 30), Break(60, 70))
     assert find_breaks(10, 60, charges[:3]) == (Break(20, 30),)
     assert find_breaks(5, 5, []) == ()
+
+
+def test_only_stated_times_are_recorded_charges() -> None:
+    measured = play(spec("count_up", "A", max_time_ms=None), "0 start; 10 complete")
+    for state in [each.state for each in measured.transitions]:
+        assert recorded_charges(state) == ()
+    recorded = record(0, 1, active_participant_id="A").state
+    assert recorded.active_position is None
+    assert len(recorded_charges(recorded)) == 1
+    assert recorded_charges(replace(recorded, completed_at_ms=None)) == ()

@@ -205,3 +205,11 @@ def test_simulation_finds_the_turn_itself() -> None:
         (61_000, "session_resumed"),
         (66_000, "session_expired"),
     ]
+
+
+def test_clock_of_the_turn_that_still_has_no_time_is_named() -> None:
+    session = play(spec("per_participant", "A B"), "0 start; 60 time; 70 reopen+5:B")
+    refusal = session.decision.refusal
+    assert refusal is not None
+    assert [each["path"] for each in refusal.details or ()] == ["participant_ids"]
+    assert play(spec("per_participant", "A B"), "0 start; 60 time; 70 reopen+5:A,B").lines[-1] == "70 reopened A"

@@ -170,6 +170,12 @@ def test_end_of_running_time_equals_a_count_of_hours(
     assert end_of_running_time_ms(rule, from_ms, running_hours * HOUR_MS) == now_ms
 
 
+@pytest.mark.parametrize(("running_ms", "after_ms"), [(-5, -5), (0, 0), (1, DAY_MS + 1), (2, DAY_MS + 2)])
+def test_end_of_running_time_from_within_a_rest(running_ms: int, after_ms: int) -> None:
+    from_ms = at("11 00:00")
+    assert end_of_running_time_ms(WEEKEND, from_ms, running_ms) == from_ms + after_ms
+
+
 def test_session_without_rest_days_has_none() -> None:
     session = play(spec("per_participant", "A B"), "0 start; 20 switch")
     assert "rest" not in session_json(session.state)

@@ -299,3 +299,16 @@ def test_recovered_session_keeps_its_instants(kind: Any) -> None:
 def test_budget_of_a_session_with_an_end_is_none() -> None:
     assert open_session(exam()).remaining_ms is None
     assert open_session(exam()).participants[0].remaining_ms == Budget(0).remaining_ms
+
+
+@pytest.mark.parametrize(
+    ("starts_at_ms", "taken_s", "is_accepted"),
+    [(T0 + 30_000, 30, False), (T0 + 30_000, 29.999, True), (None, 55, False), (None, 54.999, True)],
+    ids=["at the start", "after the start", "at the present", "after the present"],
+)
+def test_adjust_before_the_start_keeps_the_end_after_the_start(
+    starts_at_ms: int | None, taken_s: float, is_accepted: bool
+) -> None:
+    creation = spec("global", "A B", total_time_ms=None, starts_at_ms=starts_at_ms, ends_at_ms=T0 + 60_000)
+    session = play(creation, f"5 adjust-{taken_s}")
+    assert (session.decision.refusal is None) == is_accepted

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from synckairos.clock import engine
-from synckairos.clock.commands import Command, Start, Switch, UpdateMetadata, VersionPrecondition
+from synckairos.clock.commands import Command, Delete, Start, Switch, UpdateMetadata, VersionPrecondition
 from synckairos.clock.model import TURN_MODES, Session, Status
-from synckairos.clock.status_table import STATUS_TABLE
+from synckairos.clock.status_table import INDIVIDUAL_STATUS_TABLE, STATUS_TABLE, NextStatuses
 from synckairos.errors import SessionNotFound
 from tests.unit.clock.script import T0, Played, command, open_session, play, spec
 from tests.unit.clock.status_page import status_page
@@ -218,3 +218,9 @@ def test_status_page_is_equal_to_the_status_table() -> None:
 def test_created_session_is_pending_at_version_1() -> None:
     state = open_session(spec("global"))
     assert (state.status, state.version, state.anchor_ms) == ("pending", 1, None)
+
+
+@pytest.mark.parametrize("table", [STATUS_TABLE, INDIVIDUAL_STATUS_TABLE], ids=["turns", "individual"])
+def test_deletion_cancels_a_session_that_has_not_ended(table: dict[Status, NextStatuses]) -> None:
+    for status, commands in table.items():
+        assert commands[Delete] == {status if status.is_final else Status.CANCELLED}

@@ -9,16 +9,17 @@ from synckairos.clock.clock_systems import Bronstein, ClockSystem, Delay, Fische
 from synckairos.clock.commands import Switch, Undo, VersionPrecondition
 from synckairos.clock.earlier_turns import RestoredTurn, UndoCharge
 from synckairos.clock.first_edition_compatibility import as_first_edition
-from synckairos.clock.model import ExtendBy, Extensions
+from synckairos.clock.model import ExtendBy, Extensions, Group, Participant, Session, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.plan_item import PlanItem
 from synckairos.clock.recover_lost_session import recover_session
+from synckairos.clock.simulation import TimedCommand, simulate
 from synckairos.clock.stages import Stage, Stages
 from synckairos.clock.transition import Charge
 from synckairos.clock.undo import MAX_TURNS, TurnStack, find_restored_turn
 from synckairos.errors import CannotUndo
 from synckairos.frozen_replace import replace
-from tests.unit.clock.script import T0, command, play, spec
+from tests.unit.clock.script import T0, command, play, play_plan, spec
 
 
 @pytest.mark.parametrize(
@@ -376,3 +377,42 @@ def test_turn_stack_without_turns_finds_none() -> None:
 
 def test_charge_of_nobody_is_the_default() -> None:
     assert (Undo().turns, Undo().charge) == (1, UndoCharge.NO_PARTICIPANT)
+
+
+@pytest.mark.parametrize(
+    ("charge", "plan", "used_s"),
+    [("", "x+ 2 y* 0 z 0", 2), (":mover", "x+ 2 y* 0 z 0", 2), (":resumed", "x+ 2 y* 3 z 0", 5)],
+)
+def test_turn_of_no_participant_is_restored_by_its_item(charge: str, plan: str, used_s: int) -> None:
+    session = play_plan("x/A=50 y=50 z/B=50", f"0 start; 2 switch; 4 switch; 5 undo{charge}")
+    assert (session.plan, session.used, session.state.used_ms) == (plan, "A 2 B 0", used_s * 1_000)
+
+
+@pytest.mark.parametrize("mode", ["per_participant", "per_group"])
+def test_undo_restores_expiry_and_reading_of_the_budget(mode: str) -> None:
+    expired = play(spec(mode, "A/x B/y", "advance"), "0 start; 60 time")
+    assert [each.has_expired for each in _owners(expired.state)] == [True, False]
+    expired.do(T0 + 65_000, command("undo"))
+    expired.do(T0 + 70_000, command("undo"))
+    assert [each.has_expired for each in _owners(expired.state)] == [False, False]
+    in_period = play(spec(mode, "A/x B/y", clock=Byoyomi(2, 10_000)), "0 start; 65 switch")
+    assert [_phase(each) for each in _owners(in_period.state)] == ["overtime", "main"]
+    in_period.do(T0 + 70_000, command("undo"))
+    assert [_phase(each) for each in _owners(in_period.state)] == ["main", "main"]
+
+
+def _owners(state: Session) -> tuple[Participant, ...] | tuple[Group, ...]:
+    return state.groups if state.rules.sync_mode is SyncMode.PER_GROUP else state.participants
+
+
+def _phase(owner: Participant | Group) -> str | None:
+    return None if owner.reading is None else owner.reading.phase
+
+
+def test_simulation_finds_the_turn_that_an_undo_restores() -> None:
+    timed = [TimedCommand(at, command(text)) for at, text in ((0, "start"), (10_000, "switch"), (15_000, "undo"))]
+    rows = simulate(spec("per_participant", "A B"), timed, 20_000, "s").rows
+    assert [(row.at_ms, row.event_type or row.refusal_code) for row in rows[-2:]] == [
+        (10_000, "cycle_switched"),
+        (15_000, "turn_undone"),
+    ]

@@ -263,3 +263,28 @@ def test_names_of_individual_sessions_change_after_the_end_and_leave_the_status(
 def test_an_individual_session_with_an_end_has_no_budgets_to_change() -> None:
     session = played("individual", "", 1, update("A", 30), ends_at_ms=T0 + 60_000)
     assert session.lines[-1] == f"1 {INVALID}"
+
+
+def test_new_clock_of_a_participant_without_main_time_begins_with_its_first_period() -> None:
+    session = played(
+        "per_participant", "0 start", 1, update("B", clock=Byoyomi(2, 5_000)), people="A B=0", clock=Byoyomi(3, 10_000)
+    )
+    assert session.face == "running *A 59 B 5"
+    reading = session.state.participants[1].reading
+    assert reading is not None
+    assert (reading.phase, reading.periods_left) == ("overtime", 2)
+
+
+def test_new_time_ends_the_expiry_of_a_participant_that_is_paused_at_zero() -> None:
+    session = played("per_participant", "0 start; 60 time", 61, update("A", 90), on_timeout="pause")
+    assert (session.lines[-1], session.face) == ("61 participant_updated A", "paused *A 30 B 60")
+
+
+def test_warnings_in_overtime_count_the_free_time_of_the_participants_own_clock() -> None:
+    session = played(
+        "per_participant", "", 0, update("B", clock=Delay(10_000)), on_timeout="overtime", warnings_ms=(-5_000,)
+    )
+    for line in ("0 start", "0 switch", "73 switch", "74 switch", "99 time"):
+        at, _, text = line.partition(" ")
+        session.do(T0 + int(at) * 1_000, script_command(text))
+    assert session.lines[-2:] == ["74 cycle_switched A", "86 time_warning B"]
