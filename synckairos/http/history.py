@@ -24,9 +24,9 @@ from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.work_limits import REPORTS
+from synckairos.principal import Role
 from synckairos.service.authorization import has_session_role
 from synckairos.service.sessions import Sessions
-from synckairos.session_names import bare_id
 from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import response_models
 from synckairos.wire.column_selection import parse_columns, select_columns
@@ -120,26 +120,17 @@ class HistoryRoutes:
             cursor = request.header(b"last-event-id") or None
         await self._rate_limits.count(request.meter)
         role = await self._sessions.require_role(request.principal, session_id, "read_events")
+        if media_type == SSE:
+            return await self._stream_events(request, session_id, query, cursor, role)
+        if query.snapshots or media_type in (CSV, NDJSON):
+            self._work.charge(request.principal.limited_client_id, REPORTS)
+        session_name = request.name_of(session_id)
+        page = await self._audit_trail.read_page(
+            session_name, cursor=cursor, limit=query.limit, snapshots=query.snapshots
+        )
+        if not page.items and cursor is None:
+            raise SessionNotFound(session_id)
         shows_actors = has_session_role(role, "read_actors")
-        with ExitStack() as place:
-            if media_type == SSE:
-                place.enter_context(self._live_tail.reserve_place(request.principal))
-            elif query.snapshots or media_type in (CSV, NDJSON):
-                self._work.charge(request.principal.limited_client_id, REPORTS)
-            page = await self._read_events(request.name_of(session_id), query, cursor)
-            if media_type == SSE:
-                stream = self._live_tail.stream(
-                    place.pop_all(),
-                    request.name_of(session_id),
-                    page.items,
-                    cursor,
-                    snapshots=query.snapshots,
-                    role=role,
-                    find_role=partial(self._sessions.find_role, request.principal, session_id)
-                    if request.principal.depends_on_labels
-                    else None,
-                )
-                return RestResponse(stream=stream, content_type=SSE.encode(), headers=[(b"cache-control", b"no-store")])
         response = respond_with_pieces(
             _render_events(page, media_type, columns, snapshots=query.snapshots, shows_actors=shows_actors),
             sum(len(event.document or b"") for event in page.items),
@@ -148,22 +139,38 @@ class HistoryRoutes:
         response.headers += [*next_page_link(request, page.next_cursor), (b"vary", b"Accept")]
         return response
 
-    async def _read_events(self, session_name: str, query: EventsQuery, cursor: str | None) -> Page[TrailEvent]:
-        """Return the page of events after `cursor`, which is the query's cursor or comes from `Last-Event-ID`.
+    async def _stream_events(
+        self, request: RestRequest, session_id: str, query: EventsQuery, cursor: str | None, role: Role
+    ) -> RestResponse:
+        """Return a live tail of a session. `cursor` is the query's cursor, or comes from `Last-Event-ID`.
 
-        Raises: SessionNotFound, ValidationFailed if the cursor is invalid, StoreUnavailable.
+        Raises: SessionNotFound, TooManyConnections, ValidationFailed if the cursor is invalid, StoreUnavailable.
         """
-        try:
-            page = await self._audit_trail.read_page(
-                session_name, cursor=cursor, limit=query.limit, snapshots=query.snapshots
+        session_name = request.name_of(session_id)
+        with ExitStack() as place:
+            place.enter_context(self._live_tail.reserve_place(request.principal))
+            try:
+                page = await self._live_tail.read_page(session_name, cursor, query.limit, snapshots=query.snapshots)
+            except ValidationFailed:
+                if cursor == query.cursor:
+                    raise
+                raise ValidationFailed.at_path(
+                    "Last-Event-ID", "should be the id of an event of this session"
+                ) from None
+            if not page.events and cursor is None:
+                raise SessionNotFound(session_id)
+            stream = self._live_tail.stream(
+                place.pop_all(),
+                session_name,
+                page,
+                cursor,
+                snapshots=query.snapshots,
+                role=role,
+                find_role=partial(self._sessions.find_role, request.principal, session_id)
+                if request.principal.depends_on_labels
+                else None,
             )
-        except ValidationFailed:
-            if cursor == query.cursor:
-                raise
-            raise ValidationFailed.at_path("Last-Event-ID", "should be the id of an event of this session") from None
-        if not page.items and cursor is None:
-            raise SessionNotFound(bare_id(session_name))
-        return page
+        return RestResponse(stream=stream, content_type=SSE.encode(), headers=[(b"cache-control", b"no-store")])
 
     async def list_participant_sessions(self, request: RestRequest) -> RestResponse:
         """Answer `GET /v1/participants/{id}/sessions`: list the sessions of a participant, newest first."""

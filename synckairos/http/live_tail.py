@@ -8,26 +8,23 @@ exactly once. The id of an event in the stream is a cursor of the audit trail. A
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
-
-import orjson
 
 from synckairos.clock.transition import EVENTS_THAT_CHANGE_LABELS, EventType
 from synckairos.errors import StoreUnavailable, SyncKairosError, TooManyConnections
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.page_cursor import render_cursor
 from synckairos.history.records import TrailEvent
-from synckairos.http.large_bodies import join_in_blocks
+from synckairos.http.live_tail_page import LiveTailPage
 from synckairos.limits.shared_read import SharedRead
 from synckairos.limits.work_limits import MAX_LIVE_TAILS
 from synckairos.principal import Principal, Role
 from synckairos.service.authorization import has_session_role
-from synckairos.wire.event_json import event_json
 
-ReadKey = tuple[str, str | None, bool]
-"""Parameters of a read of the audit trail: session name, cursor, and whether the events contain the document."""
+ReadKey = tuple[str, str | None, int, bool]
+"""Parameters of a read of the audit trail: session name, cursor, number of events, and whether they have documents."""
 
 CommitSignals = Callable[[str], AbstractAsyncContextManager[asyncio.Event]]
 """Function from a session name to a context manager that yields an `asyncio.Event`.
@@ -49,7 +46,7 @@ KEEPALIVE_INTERVAL_S = 15.0
 """Seconds without an event after which the tail sends a comment. The comment shows that the connection works."""
 
 PAGE_SIZE = 200
-"""Maximum number of events in one read of the audit trail."""
+"""Maximum number of events in one read of the audit trail after the first page."""
 
 
 class ConnectionCounter(Protocol):
@@ -89,7 +86,8 @@ class LiveEventStreams:
     """Source of event streams of sessions.
 
     A stream ends after it has sent the event of its session's deletion, or when a drain begins. Streams of one session
-    that wait for the events after the same event share one read of the audit trail.
+    that wait for the events after the same event share one read of the audit trail. So do streams that are opened at
+    the same time and begin after the same event.
     """
 
     def __init__(
@@ -107,7 +105,7 @@ class LiveEventStreams:
         self._rendering = asyncio.Lock()
         self._tails: Counter[str] = Counter()
         """Open streams by client."""
-        self._reads: dict[ReadKey, tuple[SharedRead[Sequence[TrailEvent] | None], int]] = {}
+        self._reads: dict[ReadKey, tuple[SharedRead[LiveTailPage], int]] = {}
         """Each read that streams wait for, with the number of these streams."""
 
     def reserve_place(self, principal: Principal) -> contextlib.ExitStack:
@@ -136,11 +134,37 @@ class LiveEventStreams:
         """Return the number of reads of the audit trail for which at least one stream waits now."""
         return len(self._reads)
 
+    async def read_page(self, session_name: str, cursor: str | None, limit: int, *, snapshots: bool) -> LiveTailPage:
+        """Return a page of at most `limit` events after `cursor`. It has no events if there are none yet.
+
+        `cursor` None means the begin of the audit trail. If `snapshots` is True, the events contain the session's
+        document. The page comes from a read that begins at this call or later, which other streams can share. The
+        caller must have checked that its client may read the events of the session.
+
+        Raises: ValidationFailed if the cursor or the limit is invalid. StoreUnavailable.
+        """
+        key = (session_name, cursor, limit, snapshots)
+        shared, readers = self._reads.get(key) or (SharedRead(), 0)
+        self._reads[key] = (shared, readers + 1)
+        try:
+            return await shared.join_next_read(lambda: self._read(key))
+        finally:
+            readers = self._reads[key][1] - 1
+            if readers:
+                self._reads[key] = (shared, readers)
+            else:
+                del self._reads[key]
+
+    async def _read(self, key: ReadKey) -> LiveTailPage:
+        session_name, cursor, limit, snapshots = key
+        page = await self._audit_trail.read_page(session_name, cursor=cursor, limit=limit, snapshots=snapshots)
+        return LiveTailPage(page.items)
+
     def stream(
         self,
         place: contextlib.ExitStack,
         session_name: str,
-        first_page: Sequence[TrailEvent],
+        first_page: LiveTailPage,
         cursor: str | None,
         *,
         snapshots: bool,
@@ -150,7 +174,7 @@ class LiveEventStreams:
         """Return a stream of Server-Sent Events as bytes: first the events of `first_page`, then all later events.
 
         `place` must come from `reserve_place`. It is released when the stream is closed. `first_page` must be the page
-        of the audit trail after `cursor`; `cursor` None means the begin of the audit trail. If `snapshots` is True, the
+        from `read_page` after `cursor`; `cursor` None means the begin of the audit trail. If `snapshots` is True, the
         events contain the session's document. `role` is the role of the caller on the session. It decides whether the
         events contain the members of `ACTOR_MEMBERS`. `find_role` finds the role again; None if it cannot change while
         the stream is open.
@@ -164,7 +188,7 @@ class LiveEventStreams:
     async def _generate(
         self,
         session_name: str,
-        first_page: Sequence[TrailEvent],
+        page: LiveTailPage | None,
         cursor: str | None,
         snapshots: bool,
         role: Role,
@@ -172,28 +196,28 @@ class LiveEventStreams:
     ) -> AsyncGenerator[bytes, None]:
         yield b"retry: 1000\n\n"
         shows_actors = has_session_role(role, "read_actors")
-        events: Sequence[TrailEvent] | None = first_page
         loop = asyncio.get_running_loop()
         sent_at = loop.time()
         async with self._commit_signals(session_name) as signal:
             while True:
-                if events:
-                    if find_role is not None and not await _keeps_role(events, role, find_role):
+                if page is not None and page.events:
+                    if find_role is not None and not await _keeps_role(page.events, role, find_role):
                         return
-                    cursor = render_cursor(*events[-1].sort_key)
-                    blocks = join_in_blocks(_render(each, shows_actors) for each in events)
+                    last = page.events[-1]
+                    cursor = render_cursor(*last.sort_key)
+                    blocks = page.render_blocks(shows_actors=shows_actors)
                     while block := await self._render_block(blocks):
                         yield block
                     sent_at = loop.time()
-                    if events[-1].event_type == EventType.SESSION_DELETED:
+                    if last.event_type == EventType.SESSION_DELETED:
                         return
                 if self._is_draining():
                     return
                 # Clear the signal before the read. A commit after the read then sets the signal again.
                 signal.clear()
-                events = await self._events_after((session_name, cursor, snapshots))
-                if not events:
-                    await self._wait(signal, events is None)
+                page = await self._read_further_page(session_name, cursor, snapshots)
+                if page is None or not page.events:
+                    await self._wait(signal, page is None)
                 if loop.time() - sent_at >= KEEPALIVE_INTERVAL_S:
                     yield b": still here\n\n"
                     sent_at = loop.time()
@@ -226,31 +250,11 @@ class LiveEventStreams:
             async with asyncio.timeout(POLL_INTERVAL_WITHOUT_SIGNALS_S if has_failed else self._poll_interval_s):
                 await signal.wait()
 
-    async def _events_after(self, key: ReadKey) -> Sequence[TrailEvent] | None:
-        """Return the first page of events after the cursor in `key`. Empty if there are no such events yet.
-
-        The page comes from a read that begins at this call or later. Other streams can share the read. Return None if a
-        store is unavailable; the caller then calls this method again.
-        """
-        shared, readers = self._reads.get(key) or (SharedRead(), 0)
-        self._reads[key] = (shared, readers + 1)
-        try:
-            return await shared.join_next_read(lambda: self._read(key))
-        finally:
-            readers = self._reads[key][1] - 1
-            if readers:
-                self._reads[key] = (shared, readers)
-            else:
-                del self._reads[key]
-
-    async def _read(self, key: ReadKey) -> Sequence[TrailEvent] | None:
-        session_name, cursor, snapshots = key
-        try:
-            return (
-                await self._audit_trail.read_page(session_name, cursor=cursor, limit=PAGE_SIZE, snapshots=snapshots)
-            ).items
-        except StoreUnavailable:
-            return None
+    async def _read_further_page(self, session_name: str, cursor: str | None, snapshots: bool) -> LiveTailPage | None:
+        """Return the page after the cursor, None if a store is unavailable. The caller then calls this method again."""
+        with contextlib.suppress(StoreUnavailable):
+            return await self.read_page(session_name, cursor, PAGE_SIZE, snapshots=snapshots)
+        return None
 
 
 @contextlib.asynccontextmanager
@@ -258,7 +262,7 @@ async def _never_signalled(session_name: str) -> AsyncIterator[asyncio.Event]:
     yield asyncio.Event()
 
 
-async def _keeps_role(events: Sequence[TrailEvent], role: Role, find_role: RoleFinder) -> bool:
+async def _keeps_role(events: Iterable[TrailEvent], role: Role, find_role: RoleFinder) -> bool:
     """Return whether the caller still has its role after these events. Without an answer of a store, it has none."""
     if all(each.event_type not in EVENTS_THAT_CHANGE_LABELS for each in events):
         return True
@@ -266,11 +270,3 @@ async def _keeps_role(events: Sequence[TrailEvent], role: Role, find_role: RoleF
         return await find_role() == role
     except SyncKairosError:
         return False  # the client opens the stream again, and gets the error
-
-
-def _render(event: TrailEvent, shows_actor: bool) -> bytes:
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (
-        render_cursor(*event.sort_key).encode(),
-        event.event_type.encode(),
-        orjson.dumps(event_json(event, shows_actor=shows_actor)),
-    )

@@ -19,6 +19,7 @@ from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.records import Page, TrailEvent
 from synckairos.http import live_tail
 from synckairos.http.live_tail import LiveEventStreams
+from synckairos.http.live_tail_page import LiveTailPage
 from synckairos.http.streaming_response import send_stream
 from synckairos.limits.processor_time import ProcessorTime
 from synckairos.principal import Principal
@@ -70,7 +71,7 @@ async def test_tail_continues_after_the_last_event_id(server: RestServer) -> Non
 
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     tails = LiveEventStreams(trail, lambda: False, commit_signals)
-    first = (await trail.read_page(session["session_id"])).items
+    first = await tails.read_page(session["session_id"], None, 50, snapshots=False)
     stream = tails.stream(
         tails.reserve_place(Principal.anonymous_admin()),
         session["session_id"],
@@ -124,7 +125,7 @@ async def test_tails_of_a_session_share_one_read_and_end_without_a_trace(server:
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     counted = CountedTrail(trail)
     tails = LiveEventStreams(cast(AuditTrail, counted), lambda: False)
-    first = (await trail.read_page(session_id)).items
+    first = LiveTailPage((await trail.read_page(session_id)).items)
     streams = [
         tails.stream(
             tails.reserve_place(Principal.anonymous_admin("192.0.2.1")),
@@ -155,11 +156,52 @@ async def test_tails_of_a_session_share_one_read_and_end_without_a_trace(server:
     assert (tails.open_stream_count, tails.pending_read_count) == (0, 0)
 
 
+async def test_tails_that_are_opened_at_once_share_the_reads_of_their_first_page(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, join, may_read = AuditTrail.read_page, LiveEventStreams.read_page, asyncio.Event()
+    reads: Counter[tuple[str, int]] = Counter()
+    joined: Counter[str] = Counter()
+
+    async def read_later(trail: AuditTrail, session_id: str, **options: Any) -> Page[TrailEvent]:
+        reads[session_id, options["limit"]] += 1
+        await may_read.wait()
+        return await read(trail, session_id, **options)
+
+    async def count_and_join(tails: LiveEventStreams, session_id: str, *values: Any, **options: Any) -> LiveTailPage:
+        joined[session_id] += 1
+        return await join(tails, session_id, *values, **options)
+
+    monkeypatch.setattr(AuditTrail, "read_page", read_later)
+    monkeypatch.setattr(LiveEventStreams, "read_page", count_and_join)
+    async with open_rest_server(settings, is_draining=lambda: True) as server:
+        session, other = await server.create_started(), await server.create()
+        url, other_url = session_url(session, "events"), session_url(other, "events")
+        requests = [
+            asyncio.create_task(server.client.get(each, headers={"accept": "text/event-stream"}))
+            for each in (*[url] * 8, other_url, f"{url}?limit=1")
+        ]
+
+        async def all_wait() -> bool:
+            return joined.total() == len(requests)
+
+        await eventually(all_wait)
+        may_read.set()
+        answers = [(await each).text for each in requests]
+    assert [answer.count("event: ") for answer in answers] == [*[2] * 8, 1, 1]
+    # The first tail of a page starts a read. The tails that ask during this read share the next one.
+    assert reads == {
+        (session["session_id"], 50): 2,
+        (other["session_id"], 50): 1,
+        (session["session_id"], 1): 1,
+    }
+
+
 async def test_pages_of_tails_that_begin_at_once_leave_turns_of_the_event_loop(server: RestServer) -> None:
     session_id = (await server.create_started())["session_id"]
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     tails = LiveEventStreams(trail, lambda: False)
-    first = (await trail.read_page(session_id)).items
+    first = LiveTailPage((await trail.read_page(session_id)).items)
     turns: list[int] = []
 
     async def read_block(number: int) -> None:
@@ -194,7 +236,7 @@ async def test_client_with_too_many_live_tails_is_refused_until_one_ends(
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     tails = LiveEventStreams(trail, lambda: False)
     caller, other = Principal.anonymous_admin("192.0.2.1"), Principal.anonymous_admin("192.0.2.2")
-    first = (await trail.read_page(session_id)).items
+    first = LiveTailPage((await trail.read_page(session_id)).items)
     places = [tails.reserve_place(caller) for _ in range(2)]
     with pytest.raises(TooManyConnections, match="at most 2 live tails"):
         tails.reserve_place(caller)
@@ -240,7 +282,12 @@ async def test_stream_is_closed_if_its_headers_cannot_be_sent(server: RestServer
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     tails = LiveEventStreams(trail, lambda: False)
     stream = tails.stream(
-        tails.reserve_place(Principal.anonymous_admin()), str(uuid4()), [], None, snapshots=False, role="admin"
+        tails.reserve_place(Principal.anonymous_admin()),
+        str(uuid4()),
+        LiveTailPage([]),
+        None,
+        snapshots=False,
+        role="admin",
     )
 
     async def receive() -> Message:
