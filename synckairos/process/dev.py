@@ -35,6 +35,7 @@ from synckairos.embedded.guarded_child import ChildProcess
 from synckairos.errors import PortTaken
 from synckairos.principal import Role
 from synckairos.process.ready_line import parse_ready_line
+from synckairos.process.stop_signals import stop_on_signals
 from synckairos.urls.redact_url import redact_url
 
 # Ctrl-C stops all processes within 10 seconds: at most 6 seconds for server and worker, then at most 2 for the stores.
@@ -79,10 +80,8 @@ async def run_dev(
     Raises: PortTaken, BadSettings, EmbeddedStoreFailed. All started processes are stopped before the exception leaves.
     """
     stop_requested = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
-    _refuse_taken_port(settings)
-    with ExitStack() as stack:
+    with stop_on_signals(stop_requested.set), ExitStack() as stack:
+        _refuse_taken_port(settings)
         directory = stack.enter_context(_data_dir(data))
         (directory / "archive").mkdir(mode=0o700, exist_ok=True)
         stores = await asyncio.to_thread(_start_stores, settings, directory, stack)

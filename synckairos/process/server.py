@@ -5,9 +5,8 @@ This module is the composition root of an instance. It only creates components a
 
 import asyncio
 import contextlib
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -48,6 +47,7 @@ from synckairos.members.table import MemberTable
 from synckairos.postgres.tenant_roles import require_roles
 from synckairos.process.interpreter_tuning import tune_gc, tune_thread_switches
 from synckairos.process.process_group import ProcessGroup
+from synckairos.process.stop_signals import stop_on_signals
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.endpoint import WebSocketEndpoint
 from synckairos.realtime.event_stream_endpoint import EventStreamEndpoint
@@ -137,7 +137,8 @@ async def serve(
             if on_ready is not None:
                 on_ready(f"http://{host}:{server.port}{settings.root_path}")
 
-        with _stop_on_signals(server):
+        # The first signal starts the drain. A second signal shortens the drain.
+        with stop_on_signals(server.stop):
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(loop) for loop in loops]
                 await server.run_until_stopped(on_ready=announce_ready)
@@ -382,20 +383,3 @@ async def _compose(
 async def _flush_access_log(recorder: AccessRecorder) -> None:
     with contextlib.suppress(StoreUnavailable):  # the shutdown must not wait for a store that is away
         await recorder.flush()
-
-
-@contextlib.contextmanager
-def _stop_on_signals(server: Server) -> Iterator[None]:
-    """Handle SIGTERM and SIGINT inside the block: each signal calls `server.stop`.
-
-    The first signal starts the drain. A second signal shortens the drain.
-    """
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    for number in numbers:
-        loop.add_signal_handler(number, server.stop)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -19,13 +19,9 @@ from synckairos.errors import (
 from synckairos.limits.client_work_budgets import WorkBudget
 from synckairos.limits.running_request import idle_wait
 from synckairos.limits.work_limits import (
-    BYTES,
-    CONNECTION_BYTES,
-    CONNECTION_VALUES,
     FREE_BYTES,
     SUBSCRIPTIONS,
     UNKNOWN_SESSIONS,
-    VALUES,
 )
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
@@ -37,6 +33,7 @@ from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.sign_in import SignIns
 from synckairos.realtime.socket_interface import Socket
 from synckairos.realtime.v3_inbox import InboxRequest, V3Inbox
+from synckairos.realtime.v3_large_messages import charge_large_message
 from synckairos.realtime.v3_missed_updates import read_missed_updates
 from synckairos.realtime.v3_refusals import TOO_LARGE, send_refusal
 from synckairos.realtime.v3_sign_in import (
@@ -61,10 +58,6 @@ from synckairos.wire import v3_messages
 from synckairos.wire.command_bodies.table import COMMAND_BODIES
 from synckairos.wire.document_scan import extract_updated_at_ms, may_use_lag_compensation
 from synckairos.wire.input_warnings import command_args_warnings
-from synckairos.wire.json_decode import value_count_upper_bound
-
-READING_PAUSE_S = 0.5
-"""Seconds for which the server reads nothing from a connection after it refused a large message of it."""
 
 MAX_SUBSCRIPTIONS = 32
 """Maximum number of sessions that one connection can watch."""
@@ -168,41 +161,12 @@ class V3Connection(SocketConnection):
             self._enqueue(request, len(text))
 
     def _receive_large(self, text: str, received_ms: int) -> None:
-        """Charge a large message, and put it into the inbox unparsed. Only a COMMAND is allowed to be large.
-
-        If the large message is not a COMMAND, send an ERROR. If the connection's budget is used up, close the
-        connection. If the client's budget is used up, send an ERROR. In these three cases the message is dropped. After
-        an ERROR, pause the reading while other clients are active: to receive a large message takes processor time too.
-        """
-        if not v3_messages.may_be_command(text):
-            refusal = PayloadTooLarge(TOO_LARGE)
-            send_refusal(self, refusal, received_ms)
-            self._pause_reading()
-            return
-        if self._sign_in.is_waiting:
-            send_refusal(self, Unauthorized("Send AUTH first"), received_ms)
-            return
-        values, now_s = value_count_upper_bound(text), time.monotonic()
+        """Charge a large message, and put it into the inbox unparsed. Drop a message that is refused."""
         if self._budget is None:
             self._budget = WorkBudget()
-        try:
-            self._budget.charge(CONNECTION_BYTES, len(text), now_s)
-            self._budget.charge(CONNECTION_VALUES, values, now_s)
-        except RateLimitExceeded:
-            self.close(self.codes.too_many_messages, "too many bytes or values")
-            return
-        try:
-            self.hub.work.charge(self.principal.limited_client_id, BYTES, len(text))
-            self.hub.work.charge(self.principal.limited_client_id, VALUES, values)
-        except RateLimitExceeded as refusal:
-            send_refusal(self, refusal, received_ms, v3_messages.extract_message_id(text))
-            self._pause_reading()
-            return
-        self._enqueue(text, len(text))
-
-    def _pause_reading(self) -> None:
-        if self.hub.work.processor_time.has_other_clients(self.principal.limited_client_id):
-            self.socket.pause_reading(READING_PAUSE_S)
+        is_signed_in = not self._sign_in.is_waiting
+        if charge_large_message(self, self._budget, text, received_ms, is_signed_in=is_signed_in):
+            self._enqueue(text, len(text))
 
     def _enqueue(self, request: InboxRequest | str, size: int) -> None:
         """Put a request with `size` characters into the inbox. If the inbox is full, close the connection."""

@@ -7,12 +7,13 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 
 from synckairos.errors import ValidationFailed
+from synckairos.wire.clock_rules import clock_faults
 from synckairos.wire.command_bodies.participants import JoinBody, ParticipantChangesBody
 from synckairos.wire.command_bodies.shared_members import CommandBody
 from synckairos.wire.command_bodies.table import COMMAND_BODIES, STORED_COMMAND_BODIES
 from synckairos.wire.command_bodies.turns import SetPlanBody
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.creation_rules import clock_faults, creation_faults
+from synckairos.wire.creation_rules import creation_faults
 from synckairos.wire.field_types import StrictModel
 from synckairos.wire.plan_body import plan_faults
 from synckairos.wire.simulation_body import SimulationBody, simulation_rule_faults

@@ -10,9 +10,11 @@ from typing import Any
 from synckairos.clock.creation import MODES_WITH_OWN_BUDGETS
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import OnTimeout, SyncMode
-from synckairos.wire.field_types import MAX_STAGES, MAX_WARNINGS, SECOND_MS
+from synckairos.wire.clock_rules import clock_faults
+from synckairos.wire.field_types import MAX_WARNINGS, SECOND_MS
 from synckairos.wire.plan_body import MAX_PLAN_ITEMS, plan_faults
 from synckairos.wire.session_json import EXTENSION_RULES
+from synckairos.wire.unchecked_json import first_items, is_int, lower_text, objects_in
 from synckairos.wire.validation_faults import Fault, fault
 
 SHARED_BUDGET = ("global", "count_up")
@@ -35,69 +37,19 @@ def creation_faults(value: Any) -> Iterator[Fault]:
         yield from _Creation(value).faults()
 
 
-def clock_faults(clock: Any, path: tuple[str | int, ...] = ("clock",)) -> Iterator[Fault]:
-    """Yield the faults in a clock system of a request that concern several JSON members.
-
-    `path` is the path to the clock system in the body. Yield no fault if `clock` is not an object.
-    """
-    if not isinstance(clock, dict):
-        return
-    if len(clock) != 1:
-        yield fault(path, "should name exactly one clock system")
-    stages = _objects(MAX_STAGES, clock.get("stages"))
-    for at, stage in stages[:-1]:
-        if "moves" not in stage and stage.get("at_zero") is not True:
-            yield fault((*path, "stages", at, "moves"), "required in all stages but the last, unless at_zero is true")
-    for at, stage in stages:
-        if "moves" in stage and stage.get("at_zero") is True:
-            yield fault((*path, "stages", at, "at_zero"), "contradicts moves; omit one of them")
-        if stage.get("delay_ms") and stage.get("increment_ms"):
-            yield fault((*path, "stages", at, "delay_ms"), "contradicts increment_ms; omit one of them")
-    if stages and stages[-1][1].get("at_zero") is True:
-        yield fault((*path, "stages", stages[-1][0], "at_zero"), "no stage follows the last stage; omit this member")
-    canadian = clock.get("canadian")
-    if isinstance(canadian, dict) and "moves_max" in canadian:
-        moves, most = canadian.get("moves"), canadian["moves_max"]
-        if "moves_step" not in canadian:
-            yield fault((*path, "canadian", "moves_max"), "is allowed only with moves_step")
-        elif type(moves) is int and type(most) is int and most < moves:
-            yield fault((*path, "canadian", "moves_max"), "should be at least moves")
-
-
-def _first(limit: int, value: Any) -> list[Any]:
-    """Return the first `limit` items of an array. Return no items if `value` is not an array.
-
-    The models refuse an array with more items, so the further items need no check here.
-    """
-    return value[:limit] if isinstance(value, list) else []
-
-
-def _objects(limit: int, value: Any) -> list[tuple[int, dict[str, Any]]]:
-    """Return the objects among the first `limit` items of an array, each with its position in the array."""
-    return [(at, item) for at, item in enumerate(_first(limit, value)) if isinstance(item, dict)]
-
-
-def _text(value: Any) -> str | None:
-    return value.lower() if isinstance(value, str) else None
-
-
-def _is_int(value: Any) -> bool:
-    return type(value) is int
-
-
 class _Creation:
     """The JSON values of one creation. Reading a malformed member raises no error."""
 
     def __init__(self, value: dict[str, Any]) -> None:
         self.value = value
         self.mode = value.get("sync_mode")
-        self.participants = _objects(MAX_PARTICIPANTS, value.get("participants"))
-        self.groups = _objects(MAX_PARTICIPANTS, value.get("groups"))
-        self.ids = {_text(each.get("participant_id")) for _, each in self.participants}
+        self.participants = objects_in(MAX_PARTICIPANTS, value.get("participants"))
+        self.groups = objects_in(MAX_PARTICIPANTS, value.get("groups"))
+        self.ids = {lower_text(each.get("participant_id")) for _, each in self.participants}
         self.members = {
-            _text(member): _text(group.get("group_id"))
+            lower_text(member): lower_text(group.get("group_id"))
             for _, group in self.groups
-            for member in _first(MAX_PARTICIPANTS, group.get("members"))
+            for member in first_items(MAX_PARTICIPANTS, group.get("members"))
         }
         self.clock_name = self._clock_name(value.get("clock"))
 
@@ -140,25 +92,25 @@ class _Creation:
         seen: set[str | None] = set()
         places: set[int] = set()
         for at, each in self.participants:
-            participant_id, place = _text(each.get("participant_id")), each.get("participant_index", at)
+            participant_id, place = lower_text(each.get("participant_id")), each.get("participant_index", at)
             if participant_id is not None and participant_id in seen:
                 yield fault(("participants", at, "participant_id"), "this participant is named twice")
             seen.add(participant_id)
-            if _is_int(place) and place in places:
+            if is_int(place) and place in places:
                 yield fault(("participants", at, "participant_index"), "another participant has this index")
-            if _is_int(place):
+            if is_int(place):
                 places.add(place)
 
     def _groups(self) -> Iterator[Fault]:
         seen: set[str | None] = set()
         member_of: dict[str | None, str | None] = {}
         for at, group in self.groups:
-            group_id = _text(group.get("group_id"))
+            group_id = lower_text(group.get("group_id"))
             if group_id is not None and group_id in seen:
                 yield fault(("groups", at, "group_id"), "this group is named twice")
             seen.add(group_id)
-            for place, each in enumerate(_first(MAX_PARTICIPANTS, group.get("members"))):
-                member = _text(each)
+            for place, each in enumerate(first_items(MAX_PARTICIPANTS, group.get("members"))):
+                member = lower_text(each)
                 if member is None:
                     continue
                 if member in member_of:
@@ -169,7 +121,7 @@ class _Creation:
         if len(member_of) > MAX_PARTICIPANTS:
             yield fault(("groups",), f"a session has at most {MAX_PARTICIPANTS} participants")
         for at, each in self.participants:
-            own_group, listed = _text(each.get("group_id")), member_of.get(_text(each.get("participant_id")))
+            own_group, listed = lower_text(each.get("group_id")), member_of.get(lower_text(each.get("participant_id")))
             if own_group is not None and listed is not None and own_group != listed:
                 yield fault(("participants", at, "group_id"), "another group names this participant as its member")
             if self.mode == "per_group" and "group_id" not in each and listed is None:
@@ -177,13 +129,15 @@ class _Creation:
 
     def _first_turn(self) -> Iterator[Fault]:
         known = self.ids | set(self.members)
-        first = _text(self.value.get("active_participant_id"))
+        first = lower_text(self.value.get("active_participant_id"))
         if first is not None and first not in known:
             yield fault(("active_participant_id",), "should be one of the participants")
-        group = _text(self.value.get("active_group_id"))
+        group = lower_text(self.value.get("active_group_id"))
         if group is None:
             return
-        in_group = {_text(each.get("participant_id")) for _, each in self.participants if self._group_id(each) == group}
+        in_group = {
+            lower_text(each.get("participant_id")) for _, each in self.participants if self._group_id(each) == group
+        }
         in_group |= {member for member, group_id in self.members.items() if group_id == group}
         if not in_group:
             yield fault(("active_group_id",), "should be the group of one of the participants")
@@ -191,7 +145,9 @@ class _Creation:
             yield fault(("active_group_id",), "active_participant_id is in another group")
 
     def _group_id(self, participant: dict[str, Any]) -> str | None:
-        return _text(participant.get("group_id")) or self.members.get(_text(participant.get("participant_id")))
+        return lower_text(participant.get("group_id")) or self.members.get(
+            lower_text(participant.get("participant_id"))
+        )
 
     # -- budgets ------------------------------------------------------------------------------------------------------
 
@@ -256,18 +212,18 @@ class _Creation:
             delay_ms = settings.get("delay_ms") if isinstance(settings, dict) else None
             return type(delay_ms) is not int or delay_ms > 0
         if name == "stages":
-            first = next((stage for _, stage in _objects(1, clock["stages"])), {})
+            first = next((stage for _, stage in objects_in(1, clock["stages"])), {})
             return bool(first.get("delay_ms")) or (first.get("at_zero") is True and bool(first.get("add_ms")))
         return name in ZERO_MAIN_CLOCKS
 
     def _group_budgets(self) -> Iterator[Fault]:
-        with_own = {_text(group.get("group_id")) for _, group in self.groups if "total_time_ms" in group}
+        with_own = {lower_text(group.get("group_id")) for _, group in self.groups if "total_time_ms" in group}
         if self.clock_name in BUDGETLESS_CLOCKS:
             return
         by_members = {self._group_id(each) for _, each in self.participants if "total_time_ms" in each}
         reported: set[str | None] = set()
         for at, group in self.groups:
-            group_id = _text(group.get("group_id"))
+            group_id = lower_text(group.get("group_id"))
             if group_id is not None and group_id not in with_own | by_members:
                 reported.add(group_id)
                 yield fault(("groups", at, "total_time_ms"), "required if none of its participants has a budget")
@@ -362,13 +318,13 @@ class _Creation:
         yield from plan_faults(self.value["plan"])
         known, named = self.ids | set(self.members), False
         may_run_over = self.value.get("on_timeout") == "overtime"
-        for at, item in _objects(MAX_PLAN_ITEMS, self.value["plan"]):
-            participant_id = _text(item.get("participant_id"))
+        for at, item in objects_in(MAX_PLAN_ITEMS, self.value["plan"]):
+            participant_id = lower_text(item.get("participant_id"))
             named = named or participant_id is not None
             if participant_id is not None and participant_id not in known:
                 yield fault(("plan", at, "participant_id"), "should be one of the participants")
             yield from self._least_budget(("plan", at, "time_ms"), item, None)
-            for place, each in enumerate(_first(MAX_WARNINGS, item.get("warnings_ms"))):
+            for place, each in enumerate(first_items(MAX_WARNINGS, item.get("warnings_ms"))):
                 if type(each) is int and each <= 0 and not may_run_over:
                     path = ("plan", at, "warnings_ms", place)
                     yield fault(path, "should be at least 1 if on_timeout is not overtime")
@@ -403,7 +359,7 @@ class _Creation:
     def _warnings(self) -> Iterator[Fault]:
         seen: set[int] = set()
         may_run_over = self.value.get("on_timeout") == "overtime"
-        for at, each in enumerate(_first(MAX_WARNINGS, self.value.get("warnings_ms"))):
+        for at, each in enumerate(first_items(MAX_WARNINGS, self.value.get("warnings_ms"))):
             if type(each) is not int:
                 continue
             if each <= 0 and not may_run_over:

@@ -8,11 +8,12 @@ from pydantic_core import PydanticCustomError
 
 from synckairos.clock.start_and_end import check_start_and_end
 from synckairos.errors import ValidationFailed
+from synckairos.wire.clock_rules import clock_faults
 from synckairos.wire.command_bodies.shared_members import CommandBody
 from synckairos.wire.command_bodies.start_and_end import StartBody
 from synckairos.wire.command_bodies.table import COMMAND_BODIES, SIMULATED_COMMAND_BODIES
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.creation_rules import clock_faults, creation_faults
+from synckairos.wire.creation_rules import creation_faults
 from synckairos.wire.field_types import DAY_MS, InstantText, Omittable, StrictModel, UntilFaultLimit
 from synckairos.wire.instants import parse_instant_ms
 from synckairos.wire.plan_body import plan_faults
