@@ -11,10 +11,9 @@ from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
 from synckairos.session_names import split_session_name
-from synckairos.store.connect import check_store_settings
+from synckairos.store.connect import check_store_settings, make_pipe
 from synckairos.store.failed_entries import FailedEntries, FailedEntry
 from synckairos.store.keys import Keys
-from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.instants import render_instant
 
 
@@ -111,7 +110,7 @@ def _count_text(number: int, name: str) -> str:
 
 @asynccontextmanager
 async def _open_failed_entries(settings: Settings) -> AsyncIterator[FailedEntries]:
-    async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
+    async with make_pipe(settings.redis_url, settings.redis_timeout_s) as pipe:
         keys = await check_store_settings(pipe, Keys(settings.key_prefix, settings.partitions))
         yield FailedEntries(pipe, keys)
 

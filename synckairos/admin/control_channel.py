@@ -9,11 +9,10 @@ from synckairos.history.reader import open_history_pool
 from synckairos.postgres.pool import PostgresPool
 from synckairos.revocations.channel import ControlChannel
 from synckairos.revocations.table import RevocationTable
-from synckairos.store.connect import make_redis_client
+from synckairos.store.cluster_pubsub import make_subscriber
+from synckairos.store.connect import make_pipe, make_redis_client
 from synckairos.store.control_store import ControlStore
 from synckairos.store.keys import Keys
-from synckairos.store.pubsub_connection import PubSubConnection
-from synckairos.store.shared_connection import RedisPipe
 
 
 @asynccontextmanager
@@ -25,14 +24,14 @@ async def open_control_channel(settings: Settings) -> AsyncIterator[tuple[Contro
     if settings.auth == "none":
         raise AuthenticationOff
     async with AsyncExitStack() as stack:
-        pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
+        pipe = await stack.enter_async_context(make_pipe(settings.redis_url, settings.redis_timeout_s))
         redis = await stack.enter_async_context(make_redis_client(settings.redis_url, settings.redis_timeout_s))
         pool = await stack.enter_async_context(open_history_pool(settings))
         keys = Keys(settings.key_prefix)
         store = ControlStore(pipe, keys)
         now_ms = await store.now_ms()
         # The subscriber is not started: a command needs no messages of other instances.
-        subscriber = PubSubConnection(redis, pipe, keys.prefix, lambda *_: None, lambda *_: None)
+        subscriber = make_subscriber(redis, pipe, keys.prefix, lambda *_: None, lambda *_: None)
         channel = ControlChannel(
             store, RevocationTable(pool), subscriber, lambda: now_ms, max_credential_life_s=settings.jwt_max_ttl
         )

@@ -31,9 +31,8 @@ from synckairos.service.assembly import build_session_service
 from synckairos.service.import_v2_sessions import IMPORTER, ImportEffect, ImportRequest, SessionImporter
 from synckairos.service.requests import CommandRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.connect import check_store_settings
+from synckairos.store.connect import check_store_settings, make_pipe
 from synckairos.store.keys import Keys
-from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.v2_sessions import V2Change, V2Store
 from synckairos.wire.v2_state_parser import V2StateMalformed, parse_v2_session
 
@@ -134,7 +133,7 @@ async def convert_rows_since_takeover(settings: Settings, *, finish: bool = Fals
 
     async def refresh(participants: Sequence[ParticipantRow]) -> None:
         if participants:
-            async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
+            async with make_pipe(settings.redis_url, settings.redis_timeout_s) as pipe:
                 keys = await check_store_settings(pipe, Keys(settings.key_prefix, settings.partitions))
                 await SummaryRefresh(pipe, keys).refresh_imported(participants)
 
@@ -348,8 +347,8 @@ async def _open(settings: Settings, redis_url: str, prefix: str, progress: Progr
     """Open the stores of v2 and of this product, and the session service of this product."""
     keys = Keys(settings.key_prefix, settings.partitions)
     async with AsyncExitStack() as stack:
-        theirs = await stack.enter_async_context(RedisPipe(redis_url, settings.redis_timeout_s))
-        pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
+        theirs = await stack.enter_async_context(make_pipe(redis_url, settings.redis_timeout_s))
+        pipe = await stack.enter_async_context(make_pipe(settings.redis_url, settings.redis_timeout_s))
         keys = await check_store_settings(pipe, keys)
         pool = await stack.enter_async_context(open_history_pool(settings))
         history = HistoryReader(pool, ColdStorage(settings.archive_url))

@@ -13,10 +13,9 @@ from synckairos.config import Settings
 from synckairos.errors import ValidationFailed
 from synckairos.members.member_changes import MemberChanges
 from synckairos.members.table import Member, MemberTable
-from synckairos.store.connect import check_store_settings
+from synckairos.store.connect import check_store_settings, make_pipe
 from synckairos.store.keys import Keys
 from synckairos.store.member_copies import MemberCopies
-from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.body_parser import parse_body
 from synckairos.wire.members import MAX_BULK_ROWS, DeleteMemberQuery, MemberRow, MembersQuery
 
@@ -101,7 +100,7 @@ async def open_member_changes(settings: Settings) -> AsyncIterator[MemberChanges
     """
     async with (
         open_control_channel(settings) as (channel, pool),
-        RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe,
+        make_pipe(settings.redis_url, settings.redis_timeout_s) as pipe,
     ):
         keys = await check_store_settings(pipe, Keys(settings.key_prefix, settings.partitions))
         copies = MemberCopies(pipe, keys)

@@ -10,9 +10,9 @@ import psycopg
 
 from synckairos.config import Settings
 from synckairos.postgres.pool import CONNECT_TIMEOUT_S, RELEASE_PREFIX, unreachable_as_store_unavailable
+from synckairos.store.connect import make_pipe
 from synckairos.store.keys import Keys
 from synckairos.store.presence import read_living_instances, reads_tenants
-from synckairos.store.shared_connection import RedisPipe
 
 WATCH_S = 30.0
 """Seconds for which no older instance may be heard."""
@@ -38,7 +38,7 @@ async def find_older_instances(settings: Settings, watch_s: float = WATCH_S) -> 
     keys = Keys(settings.key_prefix, settings.partitions)
     loop = asyncio.get_running_loop()
     end_s = loop.time() + watch_s
-    async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
+    async with make_pipe(settings.redis_url, settings.redis_timeout_s) as pipe:
         with unreachable_as_store_unavailable():
             async with await psycopg.AsyncConnection.connect(
                 settings.schema_url,

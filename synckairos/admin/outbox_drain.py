@@ -8,12 +8,11 @@ from synckairos.audit.drain import OutboxDrain
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
-from synckairos.store.connect import check_store_settings
+from synckairos.store.connect import check_store_settings, make_pipe
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.outbox_limits import OutboxLimits
-from synckairos.store.shared_connection import RedisPipe
 
 REPEAT_S = 0.5
 """Seconds between two rounds, if another process drains a partition or a failed entry waits for its retry."""
@@ -48,7 +47,7 @@ async def drain_outbox(settings: Settings, progress: Progress = NO_PROGRESS) -> 
         has_sparse_snapshots=settings.audit_snapshots == "sparse",
         requires_roles=settings.auth == "required",
     )
-    async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
+    async with make_pipe(settings.redis_url, settings.redis_timeout_s) as pipe:
         keys = await check_store_settings(pipe, keys)
         await writer.open()
         try:

@@ -4,16 +4,16 @@ from synckairos import __version__
 from synckairos.admin.check_result import CheckResult
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
+from synckairos.store.connect import make_pipe
 from synckairos.store.keys import Keys
 from synckairos.store.running_releases import RunningReleases
-from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.store_format import STORE_FORMAT, has_newer_format
 
 
 async def check_releases(settings: Settings, keys: Keys) -> list[CheckResult]:
     """Check that this release reads the format of the store, and that all running processes have this release."""
     try:
-        async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
+        async with make_pipe(settings.redis_url, settings.redis_timeout_s) as pipe:
             is_newer = await has_newer_format(pipe, keys)
             running = await RunningReleases(pipe, keys).read()
     except StoreUnavailable as error:

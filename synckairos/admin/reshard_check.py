@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from synckairos.config import Settings
+from synckairos.store.connect import make_pipe
 from synckairos.store.keys import Keys
 from synckairos.store.partition_tags import choose_balanced_tags, count_partitions_by_node
-from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.store_settings import read_fixed_settings
 
 
@@ -29,7 +29,7 @@ async def check_shares(settings: Settings, sizes: Sequence[int]) -> list[Cluster
     Raises: StoreMisconfigured if its fixed settings are invalid, StoreUnavailable if Redis does not answer.
     """
     keys = Keys(settings.key_prefix, settings.partitions)
-    async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
+    async with make_pipe(settings.redis_url, settings.redis_timeout_s) as pipe:
         stored = await read_fixed_settings(pipe, keys)
     if stored is not None:
         keys = stored

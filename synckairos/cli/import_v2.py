@@ -9,12 +9,12 @@ from synckairos.cli.command import load_command_settings, print_lines, run, run_
 from synckairos.cli.escaped_echo import echo
 from synckairos.cli.progress import ProgressDisplay, show_progress
 from synckairos.config import Settings
-from synckairos.urls.redis_url import validate_redis_url
+from synckairos.urls.redis_url import validate_single_redis_url
 
 
 def _checked_url(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     try:
-        return value and validate_redis_url(value)
+        return value and validate_single_redis_url(value)
     except ValueError as fault:
         raise click.BadParameter(str(fault)) from None
 

@@ -23,6 +23,7 @@ from synckairos.config.value_types import (
     Origins,
     OutagePolicy,
     PostgresUrl,
+    QueueRedisUrl,
     RedisUrl,
     RootPath,
     TenantList,
@@ -61,8 +62,8 @@ class Settings(BaseSettings):
     port: int = Field(3000, ge=0, le=65535, description="Port to listen on. 0 selects a free port.")
     redis_url: RedisUrl = Field(
         "redis://127.0.0.1:6379/0",
-        description="Redis URL of the primary store: redis://, rediss:// (TLS), unix:// or redis+sentinel://, with "
-        "options. If unset, `dev` starts an embedded Redis.",
+        description="Redis URL of the primary store: redis://, rediss:// (TLS), unix://, redis+sentinel:// or "
+        "redis+cluster://, with options. If unset, `dev` starts an embedded Redis.",
     )
     database_url: PostgresUrl = Field(
         "postgresql://127.0.0.1:5432/synckairos",
@@ -73,8 +74,11 @@ class Settings(BaseSettings):
         description="Postgres URL without a connection pooler, for `synckairos migrate` and the takeover of v2's "
         "database. Default: DATABASE_URL.",
     )
-    queue_redis_url: RedisUrl = Field(
-        default_factory=lambda data: data["redis_url"], description="Redis URL of the job queue. Default: REDIS_URL."
+    queue_redis_url: QueueRedisUrl = Field(
+        default_factory=lambda data: data["redis_url"],
+        validate_default=True,
+        description="Redis URL of the job queue. Default: REDIS_URL. It must be set if REDIS_URL is a Redis Cluster, "
+        "to a Redis without Cluster.",
     )
     database_pool_min: int = Field(
         1, ge=0, description="Number of Postgres connections that each pool always keeps open."

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import NoDecode
 
 from synckairos.urls.host_name import can_be_looked_up
-from synckairos.urls.redis_url import validate_redis_url
+from synckairos.urls.redis_url import validate_redis_url, validate_single_redis_url
 
 TENANT_NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
 """Pattern of the names of tenants."""
@@ -193,6 +193,7 @@ def _check_bearer_token(value: SecretStr) -> SecretStr:
 
 
 RedisUrl = Annotated[str, AfterValidator(validate_redis_url), Field(repr=False)]
+QueueRedisUrl = Annotated[str, AfterValidator(validate_single_redis_url), Field(repr=False)]
 PostgresUrl = Annotated[str, _url_with("postgresql", "postgres"), Field(repr=False)]
 OptionalPostgresUrl = Annotated[Annotated[str, _url_with("postgresql", "postgres")] | None, Field(repr=False)]
 MetricsTokenText = Annotated[Annotated[SecretStr, AfterValidator(_check_metrics_token)] | None, Field(repr=False)]

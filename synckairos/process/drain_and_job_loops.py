@@ -36,7 +36,7 @@ from synckairos.postgres.tenant_roles import require_roles
 from synckairos.process.arq_loop import daily_function, drain_function, job_function, run_arq_loop
 from synckairos.revocations.copier import RevocationCopier
 from synckairos.revocations.table import RevocationTable
-from synckairos.store.connect import check_store_settings
+from synckairos.store.connect import check_store_settings, make_pipe
 from synckairos.store.control_store import ControlStore
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
@@ -110,7 +110,7 @@ async def run_arq_worker(
     try:
         if settings.auth == "required":
             await require_roles(writer.pool)
-        pipe = RedisPipe(settings.redis_url, settings.redis_timeout_s)
+        pipe = make_pipe(settings.redis_url, settings.redis_timeout_s)
         pipe.outage = StoreOutage("redis", "REDIS_URL", _EFFECT)
         at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else make_arq_queue_outage()
         async with pipe:

@@ -62,7 +62,7 @@ from synckairos.server.uvicorn_server import Server, listen, raise_open_file_lim
 from synckairos.service.assembly import build_session_service
 from synckairos.signing_keys.active_keys import ActiveSigningKeys
 from synckairos.signing_keys.table import SigningKeyTable
-from synckairos.store.connect import check_store_settings, make_redis_client
+from synckairos.store.connect import check_store_settings, make_pipe, make_redis_client
 from synckairos.store.control_store import ControlStore
 from synckairos.store.deadlines import Deadlines
 from synckairos.store.feed import Feed
@@ -76,7 +76,6 @@ from synckairos.store.rate_limits import RateLimits
 from synckairos.store.read_cache import ReadCache
 from synckairos.store.running_releases import RunningReleases
 from synckairos.store.session_index_rebuild import SessionIndexRebuilder
-from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.stream_channels import StreamChannels
 from synckairos.store.tickets import TicketStore
 from synckairos.stored_credentials.redemption import LinkRedeemer
@@ -159,7 +158,7 @@ async def _compose(
     verifier = None if settings.auth == "none" else TokenVerifier.from_settings(settings, retired_keys)
     keys = Keys(settings.key_prefix, settings.partitions)
     async with AsyncExitStack() as stack:
-        pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
+        pipe = await stack.enter_async_context(make_pipe(settings.redis_url, settings.redis_timeout_s))
         keys = await check_store_settings(pipe, keys)
         # Set the outage log after the first connection. If the first connection fails, the process ends with an error
         # and needs no message about an outage.
@@ -188,10 +187,10 @@ async def _compose(
         if settings.stores_changes:
             with contextlib.suppress(StoreUnavailable):  # until Redis answers, earlier releases can read the history
                 await history_formats.choose()
-        timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
-
         feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s, known=service.store.known)
         await feed.subscriber.measure_time()
+        deadlines = Deadlines(pipe, redis, keys, feed.subscriber)
+        timekeeper = Timekeeper(sessions, deadlines, settings.partitions)
         presence = PresenceTracker(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
         control_channel, signing_keys, tenants, credential_verifier, members = None, None, None, None, None
         signing_key_table, tenant_table = SigningKeyTable(pool), TenantTable(pool)

@@ -161,7 +161,7 @@ class SessionRestorer:
         self, session_name: str, audited: AuditedVersion, state: Session
     ) -> StoredSession | None:
         due_ms = next_transition_at_ms(state)
-        now_ms = await self._store.now_ms()
+        now_ms = await self._store.now_ms(session_name)
         min_stay_ms = 0 if due_ms is None else due_ms + MIN_STAY_AFTER_DEADLINE_MS - now_ms
         evicted = SessionToRestore(
             stored=StoredSession(audited.snapshot, due_ms),
@@ -189,7 +189,8 @@ class SessionRestorer:
         `known` is the newest version that is known to have existed. If it is the deletion of this epoch, the session is
         deleted again. If another instance has recovered the session first, return the session of that instance.
         """
-        epoch, now_ms = make_session_epoch(await self._load_generation(session_name)), await self._store.now_ms()
+        epoch = make_session_epoch(await self._load_generation(session_name))
+        now_ms = await self._store.now_ms(session_name)
         after_version = 0 if known is None else known.version
         transition = recover_session(state, epoch, now_ms, self._policy, after_version)
         recovered = transition.state

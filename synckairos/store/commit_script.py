@@ -213,8 +213,16 @@ class VersionArguments(NamedTuple):
 class CommitScript:
     """Builds the calls of the commit script, sends them and parses the results."""
 
-    def __init__(self, keys: Keys, history_length: int, limits: OutboxLimits, *, writes_changes: bool = True) -> None:
-        """Create the script for the keys of one store.
+    def __init__(
+        self,
+        keys: Keys,
+        history_length: int,
+        limits: OutboxLimits,
+        *,
+        writes_changes: bool = True,
+        is_cluster: bool = False,
+    ) -> None:
+        """Create the script for the keys of one store. `is_cluster`: the store is a Redis Cluster.
 
         `history_length` is the number of latest versions in a session's version history. Redis keeps up to an eighth
         more versions, because the script does not trim the history in each commit. `limits` are the outbox limits of
@@ -222,6 +230,7 @@ class CommitScript:
         can read them. If it is True, entries of large documents can have splices instead.
         """
         self._keys = keys
+        self._is_cluster = is_cluster
         self._writes_changes = writes_changes
         self._history_length = history_length
         self._limits = limits.script_arguments()
@@ -282,7 +291,7 @@ class CommitScript:
     def build_call(self, commit: Commit) -> ScriptCall:
         """Return the KEYS and the ARGV of the script for a commit. Sends nothing."""
         keys, session_name, base = self._keys, commit.session_name, commit.base
-        tenant, names, feed_channel = _names_of_session(keys, session_name)
+        tenant, names, feed_channel, wake_up_channel = _names_of_session(keys, session_name, self._is_cluster)
         last = commit.versions[-1].message.snapshot if commit.versions else None
         max_entries, max_bytes, max_age_ms = _NO_LIMITS if commit.by_time else self._limits
         headers = [new.message.render_header() for new in commit.versions]
@@ -301,7 +310,7 @@ class CommitScript:
                 due_ms="" if commit.due_ms is None else commit.due_ms,
                 history_length=self._versions_to_keep(commit),
                 feed_channel=feed_channel,
-                wake_up_channel=keys.wake_up_channel,
+                wake_up_channel=wake_up_channel,
                 live_since_ms="" if commit.live_since_ms is None else commit.live_since_ms,
                 max_entries=max_entries,
                 max_bytes=max_bytes,
@@ -375,8 +384,8 @@ _NO_LIMITS = UNLIMITED.script_arguments()
 
 
 @lru_cache(maxsize=1024)
-def _names_of_session(keys: Keys, session_name: str) -> tuple[str, CommitKeys, str]:
-    """Return the tenant, the KEYS of the script and the feed channel of a session.
+def _names_of_session(keys: Keys, session_name: str, is_cluster: bool) -> tuple[str, CommitKeys, str, str]:
+    """Return the tenant, the KEYS of the script, the feed channel of a session, and the channel for its deadlines.
 
     They are cached, because consecutive commits are often of the same sessions.
     """
@@ -393,7 +402,8 @@ def _names_of_session(keys: Keys, session_name: str) -> tuple[str, CommitKeys, s
         outbox_participants_key=keys.outbox_participants(partition),
         outbox_tenants_key=keys.outbox_tenants(partition),
     )
-    return tenant, names, keys.feed_channel(session_name)
+    wake_up_channel = keys.wake_up_channel_of(partition, is_cluster=is_cluster)
+    return tenant, names, keys.feed_channel(session_name), wake_up_channel
 
 
 def _changes_participants(commit: Commit) -> bool:

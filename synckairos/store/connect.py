@@ -7,6 +7,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import ResponseError
 
 from synckairos.errors import StoreMisconfigured
+from synckairos.store.cluster_pipe import ClusterPipe
 from synckairos.store.keys import Keys
 from synckairos.store.redis_connection import server_options
 from synckairos.store.redis_errors import TEMPORARY_ERRORS, translated_errors
@@ -22,8 +23,20 @@ MAX_CONNECTIONS = 16
 logger = log.get_logger(__name__)
 
 
+def make_pipe(url: str, timeout_s: float) -> RedisPipe:
+    """Return the shared connection to the store at `url`: one to a server, or one to each primary of a Cluster.
+
+    It is opened by `async with`. `timeout_s` is the maximum number of seconds for connecting, and for each reply.
+
+    Raises: ValueError if the URL is not valid.
+    """
+    return (ClusterPipe if parse_redis_url(url).cluster_nodes else RedisPipe)(url, timeout_s)
+
+
 def make_redis_client(url: str, timeout_s: float) -> Redis:
     """Return a redis-py client with a connection pool, for pub/sub and background work. It does not retry commands.
+
+    For a Redis Cluster, the client uses only the first node of the URL.
 
     `timeout_s` is the maximum seconds for connecting, for waiting for a pooled connection, and for each reply.
     """
@@ -84,14 +97,15 @@ async def check_store_settings(pipe: RedisPipe, keys: Keys) -> Keys:
 async def _maxmemory_policy(pipe: RedisPipe) -> str | None:
     """Return the eviction policy of Redis, None if the user is not permitted to read it.
 
-    The policy is in INFO, which managed services also allow if they forbid CONFIG. A user can lack the permission for
-    INFO.
+    If a primary of a Cluster has another policy than `noeviction`, return that policy. The policy is in INFO, which
+    managed services also allow if they forbid CONFIG. A user can lack the permission for INFO.
     """
     try:
-        reply: bytes = await pipe.call("INFO", "memory")
+        replies: list[bytes] = await pipe.call_on_each_primary("INFO", "memory")
     except ResponseError as error:
         if str(error).startswith(TEMPORARY_ERRORS):
             raise
         return None
-    found = re.search(rb"^maxmemory_policy:(\S+)", reply, re.MULTILINE)
-    return found[1].decode() if found else None
+    found = (re.search(rb"^maxmemory_policy:(\S+)", reply, re.MULTILINE) for reply in replies)
+    policies = [each[1].decode() for each in found if each is not None]
+    return next((policy for policy in policies if policy != "noeviction"), policies[0] if policies else None)

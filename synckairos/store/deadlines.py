@@ -1,5 +1,6 @@
 """Deadlines in Redis: sorted sets of the sessions that have transitions due by time, claimed with leases."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from redis.asyncio import Redis
 from synckairos.errors import InvalidStoredData
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
+from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.redis_errors import reraise_swallowed_cancellation, translated_errors
 from synckairos.store.shared_connection import RedisPipe, raise_if_invalid_data
 from synckairos.store.stored_session import SESSION_FIELDS, SessionLoadResult, parse_session_name, parse_stored_session
@@ -62,10 +64,16 @@ class Deadlines:
     All methods raise StoreUnavailable if Redis does not answer.
     """
 
-    def __init__(self, pipe: RedisPipe, redis: Redis, keys: Keys) -> None:
+    def __init__(self, pipe: RedisPipe, redis: Redis, keys: Keys, subscriber: PubSubConnection | None = None) -> None:
+        """Create the deadlines of the store of `pipe`. `redis` is a client for pub/sub.
+
+        In a Redis Cluster, `subscriber` receives the new deadlines, because the channels are on several nodes.
+        """
         self._pipe = pipe
         self._redis = redis
         self._keys = keys
+        self._subscriber = subscriber
+        self._wake_ups: asyncio.Queue[int] = asyncio.Queue()
         self._claim_script = LuaScript("deadlines_claim", allow_oom=True)
         self._realign_script = LuaScript("deadline_set_from_session", allow_oom=True)
         self._postpone_script = LuaScript("deadline_postpone", allow_oom=True)
@@ -135,6 +143,12 @@ class Deadlines:
 
         Raises: StoreUnavailable when the connection fails. The iteration then ends.
         """
+        if self._subscriber is not None and self._pipe.is_cluster:
+            for partition in range(self._keys.partitions):
+                channel = self._keys.wake_up_channel_of(partition, is_cluster=True)
+                self._subscriber.subscribe(channel, lambda _, payload: self._wake_ups.put_nowait(int(payload)))
+            while True:
+                yield await self._wake_ups.get()
         with translated_errors():
             async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
                 await pubsub.subscribe(self._keys.wake_up_channel)

@@ -20,9 +20,9 @@ from synckairos.clock.transition import EventType
 from synckairos.errors import InvalidStoredData, StoreUnavailable
 from synckairos.frozen_replace import replace
 from synckairos.session_names import bare_id
+from synckairos.store.cluster_pubsub import make_subscriber
 from synckairos.store.keys import Keys
 from synckairos.store.known_versions import KnownVersions
-from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.redis_time_estimate import ServerTime
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.watched_session_reads import WatchedSessionReads
@@ -130,6 +130,8 @@ class Feed:
     ) -> None:
         """Create a feed. `redis` is a client for pub/sub, and `pipe` the connection for reads.
 
+        A Redis Cluster needs several connections for pub/sub, so `redis` is not used there.
+
         `session_ttl_s` is the TTL in seconds that watched sessions get in Redis. `compare_s` is the number of seconds
         between two comparisons with the stored versions. `known` gets the delivered versions; None for none.
         """
@@ -143,7 +145,7 @@ class Feed:
         self._to_reread: dict[str, None] = {}
         self._has_to_reread = asyncio.Event()
         self._listener: FeedListener | None = None
-        self.subscriber = PubSubConnection(redis, pipe, keys.prefix, self._receive, self._resumed)
+        self.subscriber = make_subscriber(redis, pipe, keys.prefix, self._receive, self._resumed)
 
     @property
     def server_time(self) -> ServerTime:

@@ -230,6 +230,13 @@ class Keys(Struct, frozen=True, cache_hash=True):
         """
         return f"{self.prefix}:wake"
 
+    def wake_up_channel_of(self, partition: int, *, is_cluster: bool) -> str:
+        """Return the name of the channel for new deadlines of a partition.
+
+        It is `wake_up_channel`, but in a Redis Cluster a channel of the slot of the deadlines.
+        """
+        return f"{self.deadlines(partition)}:wake" if is_cluster else self.wake_up_channel
+
     @property
     def instance_heartbeats(self) -> str:
         """Return the key of the sorted set of serving instances, by the instants of their last heartbeats."""

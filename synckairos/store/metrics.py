@@ -1,6 +1,7 @@
 """Prometheus metrics of Redis: duration of calls, failed calls, and the memory of the server."""
 
 import re
+from collections import Counter
 from typing import Final
 
 from redis.exceptions import RedisError
@@ -12,12 +13,13 @@ _redis = MetricDefiner("Redis and Postgres", ONLY_SERVERS)
 
 MEMORY_BYTES = _redis.gauge(
     "synckairos_redis_memory_bytes",
-    "Memory that Redis uses for data (`used_memory`); 0 if the user of Redis may not use INFO",
+    "Memory that Redis uses for data (`used_memory`), of all primaries; 0 if the user of Redis may not use INFO",
     scope="store",
 )
 MEMORY_LIMIT_BYTES = _redis.gauge(
     "synckairos_redis_memory_limit_bytes",
-    "Limit of the memory of Redis (`maxmemory`); 0 if there is none, or if the user of Redis may not use INFO",
+    "Limit of the memory of Redis (`maxmemory`), of all primaries; 0 if there is none, or if the user of Redis may not "
+    "use INFO",
     scope="store",
 )
 
@@ -34,8 +36,11 @@ class RedisGauges:
     async def refresh(self) -> None:
         """Update the metrics. If Redis does not answer, or does not permit INFO, keep the old values."""
         try:
-            reply: bytes = await self._pipe.call("INFO", "memory")
+            replies: list[bytes] = await self._pipe.call_on_each_primary("INFO", "memory")
         except RedisError:
             return
-        for name, value in _FIELD.findall(reply):
-            _FIELDS[name].set(int(value))
+        sums: Counter[bytes] = Counter()
+        for reply in replies:
+            sums.update({name: int(value) for name, value in _FIELD.findall(reply)})
+        for name, total in sums.items():
+            _FIELDS[name].set(total)

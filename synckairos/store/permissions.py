@@ -68,6 +68,19 @@ _STORE = {
 }
 """The commands of the store, each with sample arguments for the check. Only the check uses MULTI."""
 
+_CLUSTER = {
+    "asking": "",
+    "cluster|info": "",
+    "cluster|slots": "",
+    "spublish": "CHANNEL TEXT",
+    "ssubscribe": "CHANNEL",
+    "sunsubscribe": "CHANNEL",
+}
+"""The additional commands for a Redis Cluster, each with sample arguments for the check."""
+
+_NOT_IN_CLUSTER = ("publish", "subscribe", "unsubscribe")
+"""Commands of the store that are not used in a Redis Cluster, because its channels are sharded."""
+
 _QUEUE = {
     "dbsize": "",
     "del": "KEY",
@@ -105,11 +118,23 @@ class Permissions:
 
     `store` adds the permissions for the Redis of the store. `queue` adds the permissions for the Redis of the job
     queue. If both use one Redis, both are True. `has_sentinels`: sentinels name the address of the Redis.
+    `is_cluster`: the Redis is a Cluster.
     """
 
-    def __init__(self, keys: Keys, *, store: bool, queue: bool, db: int = 0, has_sentinels: bool = False) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        store: bool,
+        queue: bool,
+        db: int = 0,
+        has_sentinels: bool = False,
+        is_cluster: bool = False,
+    ) -> None:
+        of_store = {name: words for name, words in _STORE.items() if not (is_cluster and name in _NOT_IN_CLUSTER)}
         self._commands: Mapping[str, str] = {
-            **(_STORE if store else {}),
+            **(of_store if store else {}),
+            **(_CLUSTER if is_cluster else {}),
             **(_QUEUE if queue else {}),
             **({"select": str(db)} if db else {}),
             **({"role": ""} if has_sentinels else {}),

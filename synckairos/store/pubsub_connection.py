@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from redis.asyncio import Connection, Redis
@@ -41,7 +41,7 @@ SLICE_S = 0.005
 logger = log.get_logger(__name__)
 
 
-class _ConnectionSilent(Exception):
+class ConnectionSilent(Exception):
     """The connection is open, but it delivers no message."""
 
 
@@ -49,7 +49,9 @@ Receive = Callable[[str, bytes], None]
 """A function that receives the name of a channel and a message."""
 
 
-class _Channel:
+class WantedChannel:
+    """A channel that the process wants to receive, the state of its subscription, and the receiver of its messages."""
+
     __slots__ = ("confirmed", "interrupted", "receive")
 
     def __init__(self, receive: Receive) -> None:
@@ -66,27 +68,39 @@ class PubSubConnection:
     order. If `receive` raises an exception, the message is dropped.
     """
 
+    _part = "feed"
+    """The name under which the connection reports outages."""
+
+    _subscribe_command, _unsubscribe_command = "SUBSCRIBE", "UNSUBSCRIBE"
+    _message_kind, _subscribed_kind, _unsubscribed_kind = b"message", b"subscribe", b"unsubscribe"
+
     def __init__(
         self,
-        redis: Redis,
+        redis: Redis | None,
         pipe: RedisPipe,
         prefix: str,
         receive: Receive,
         resumed: Callable[[str], None],
     ) -> None:
+        """Create a connection for the store of `pipe`. `redis` opens it; None if a subclass does that."""
         self.server_time = ServerTime()
-        self.is_connected = False
+        self._is_connected = False
         self._redis = redis
         self._pipe = pipe
         self._receive = receive
         self._resumed = resumed
         self._heartbeat_channel = f"{prefix}:heartbeat:{secrets.token_hex(8)}"
-        self._channels: dict[str, _Channel] = {}
+        self._channels: dict[str, WantedChannel] = {}
         self._unsent: dict[str, bool] = {}
         """Channels to subscribe (True) or to unsubscribe (False). No command was sent for them yet."""
         self._has_unsent = asyncio.Event()
         self._unconfirmed: Counter[str] = Counter()
         self._heartbeat_at = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        """Return whether the connection is open and receives its own heartbeats."""
+        return self._is_connected
 
     def subscribe(self, channel: str, receive: Receive | None = None) -> asyncio.Event:
         """Request the subscription to a channel, and return immediately.
@@ -96,7 +110,7 @@ class PubSubConnection:
         the same event is returned.
         """
         if (found := self._channels.get(channel)) is None:
-            found = self._channels[channel] = _Channel(receive or self._receive)
+            found = self._channels[channel] = WantedChannel(receive or self._receive)
             self._change(channel, True)
         return found.confirmed
 
@@ -125,18 +139,18 @@ class PubSubConnection:
             began = time.monotonic()
             try:
                 await self._run_connection()
-            except (RedisError, OSError, _ConnectionSilent) as cause:
+            except (RedisError, OSError, ConnectionSilent) as cause:
                 FEED_RECONNECTS.inc()
-                self._pipe.outage.report_unreachable("feed", cause)
+                self._pipe.outage.report_unreachable(self._part, cause)
             finally:
-                self.is_connected = False
+                self._is_connected = False
             reraise_swallowed_cancellation()
             await asyncio.sleep(backoff.delay_after_run_s(time.monotonic() - began))
 
     async def _run_connection(self) -> None:
         """Subscribe to all wanted channels, then receive messages until the connection is lost."""
         primary_changed = self._pipe.primary_changed
-        connection: Connection = self._redis.connection_pool.make_connection()
+        connection = self._make_connection()
         try:
             async with asyncio.timeout(SILENCE_LIMIT_S):
                 await connection.connect()
@@ -154,15 +168,25 @@ class PubSubConnection:
         finally:
             await connection.disconnect(nowait=True)
 
+    def _make_connection(self) -> Connection:
+        """Return a new connection, which is not connected yet."""
+        assert self._redis is not None
+        connection: Connection = self._redis.connection_pool.make_connection()
+        return connection
+
+    @staticmethod
+    def _split(names: list[str]) -> Iterator[list[str]]:
+        """Yield the names of channels in lists, one list for each command."""
+        return (names[at : at + CHANNELS_PER_COMMAND] for at in range(0, len(names), CHANNELS_PER_COMMAND))
+
     async def _send(self, connection: Connection) -> None:
         while True:
             await self._has_unsent.wait()
             self._has_unsent.clear()
             unsent, self._unsent = self._unsent, {}
-            for command, is_wanted in (("UNSUBSCRIBE", False), ("SUBSCRIBE", True)):
+            for command, is_wanted in ((self._unsubscribe_command, False), (self._subscribe_command, True)):
                 names = [channel for channel, wanted in unsent.items() if wanted is is_wanted]
-                for at in range(0, len(names), CHANNELS_PER_COMMAND):
-                    few = names[at : at + CHANNELS_PER_COMMAND]
+                for few in self._split(names):
                     self._unconfirmed.update(few if is_wanted else ())
                     try:
                         await connection.send_command(command, *few)
@@ -177,22 +201,29 @@ class PubSubConnection:
         while True:
             left_s = self._heartbeat_at + SILENCE_LIMIT_S - time.monotonic()
             if left_s <= 0:
-                raise _ConnectionSilent(f"no heartbeat in {SILENCE_LIMIT_S:.0f} s")
-            reply: list[Any] | None = await connection.read_response(timeout=left_s)
+                raise ConnectionSilent(f"no heartbeat in {SILENCE_LIMIT_S:.0f} s")
+            reply: list[Any] | None = await self._read(connection, left_s)
             match reply:
-                case [b"message", name, payload]:
+                case [kind, name, payload] if kind == self._message_kind:
                     channel = name.decode()
                     if found := self._channels.get(channel):
                         self._handle(found, channel, payload)
                     elif channel == self._heartbeat_channel:
                         self._heartbeat_at = time.monotonic()
-                case [b"subscribe", name, _]:
+                case [kind, name, _] if kind == self._subscribed_kind:
                     self._confirm(name.decode())
+                case [kind, name, _] if kind == self._unsubscribed_kind:
+                    self._note_unsubscribed(name.decode())
             if time.monotonic() > pause_at:
                 await asyncio.sleep(0)
                 pause_at = time.monotonic() + SLICE_S
 
-    def _handle(self, wanted: _Channel, channel: str, payload: bytes) -> None:
+    async def _read(self, connection: Connection, timeout_s: float) -> list[Any] | None:
+        """Return the next message, None if there is none within `timeout_s` seconds."""
+        reply: list[Any] | None = await connection.read_response(timeout=timeout_s)
+        return reply
+
+    def _handle(self, wanted: WantedChannel, channel: str, payload: bytes) -> None:
         """Pass a message to its receiver.
 
         If the receiver raises an exception, drop the message and keep the connection.
@@ -210,13 +241,16 @@ class PubSubConnection:
             return  # the channel was subscribed again in the meantime, so only the last confirmation is valid
         del self._unconfirmed[channel]
         if channel == self._heartbeat_channel:
-            self.is_connected = True
-            self._pipe.outage.report_reachable("feed")
+            self._is_connected = True
+            self._pipe.outage.report_reachable(self._part)
         elif found := self._channels.get(channel):
             found.confirmed.set()
             if found.interrupted:
                 found.interrupted = False
                 self._resumed(channel)
+
+    def _note_unsubscribed(self, channel: str) -> None:
+        """Called when a subscription has ended, because it was not wanted any longer."""
 
     async def measure_time(self) -> None:
         """Add a sample to `server_time`. One round trip. If Redis does not answer, only log this.
@@ -241,9 +275,9 @@ class PubSubConnection:
 
 
 async def _wait_for_failover(primary_changed: asyncio.Event) -> None:
-    """Wait for a failover of Redis, then raise _ConnectionSilent, so that the connection is made to the new primary."""
+    """Wait for a failover of Redis, then raise ConnectionSilent, so that the connection is made to the new primary."""
     await primary_changed.wait()
-    raise _ConnectionSilent("the primary has changed")
+    raise ConnectionSilent("the primary has changed")
 
 
 async def _run_until_first_ends(*jobs: Coroutine[Any, Any, None]) -> None:

@@ -8,7 +8,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.shared_connection import RedisCommand
 
-TAKE_SCRIPT = LuaScript("rate_limit_take", allow_oom=True)
+TAKE_SCRIPT = LuaScript("rate_limit_take", allow_oom=True, uses_one_key=True)
 
 PRESSES = frozenset({"switch", "pause", "resume"})
 """Commands that participants send while the clock runs. If such a command has to wait, a participant loses time."""

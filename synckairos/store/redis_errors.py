@@ -10,7 +10,7 @@ from synckairos.errors import InvalidStoredData, StoreUnavailable
 from synckairos.telemetry.invalid_data import report_invalid_data
 
 TEMPORARY_ERRORS = (
-    *("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "OOM", "MISCONF", "NOREPLICAS", "TRYAGAIN"),
+    *("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "OOM", "MISCONF", "NOREPLICAS", "TRYAGAIN", "MOVED", "ASK "),
     "BUSY ",  # a script runs too long; BUSYKEY and BUSYGROUP are faults of the caller
 )
 """First words of temporary error replies. The server, or another node, will accept the command later."""
@@ -18,12 +18,21 @@ TEMPORARY_ERRORS = (
 _WITHOUT_FIRST_WORD = (NoPermissionError, ReadOnlyError, OutOfMemoryError)
 """Errors of redis-py about temporary faults and permissions. It removes the first word from their texts."""
 
+NOT_EXECUTED_ERRORS = ("MOVED", "ASK ", "TRYAGAIN", "CLUSTERDOWN", "NOSCRIPT")
+"""First words of error replies of a node of a Cluster that has not executed the command.
+
+Another node executes it, or the same node later.
+"""
+
 _NO_PERMISSION = ("NOPERM", "NOAUTH", "ERR The user executing the script can't", "ERR ACL failure in script")
 """First words of error replies to a user that lacks a permission.
 
 The error replies to scripts depend on the server.
 """
 
+
+_SLOT_MOVED = ("non local key", "while the cluster is down")
+"""Words of error replies of a script in a Redis Cluster whose slot has moved, or whose nodes have failed."""
 
 _INVALID_DATA = ("WRONGTYPE", "not an integer", "not a valid float", "user_script")
 """Words of error replies about the content of a key. A Lua script that fails has also found such content."""
@@ -46,6 +55,7 @@ def is_about_invalid_data(error: BaseException) -> bool:
         and not isinstance(error, _WITHOUT_FIRST_WORD)
         and any(words in text for words in _INVALID_DATA)
         and not text.startswith((*TEMPORARY_ERRORS, *_NO_PERMISSION))
+        and not any(words in text for words in _SLOT_MOVED)
     )
 
 
@@ -71,6 +81,8 @@ class translated_errors:  # noqa: N801  is used like a function; a generator wou
             case NoPermissionError() | ReadOnlyError() | OutOfMemoryError():
                 raise StoreUnavailable(setting="REDIS_URL") from error
             case ResponseError() if str(error).startswith((*TEMPORARY_ERRORS, *_NO_PERMISSION)):
+                raise StoreUnavailable(setting="REDIS_URL") from error
+            case ResponseError() if any(words in str(error) for words in _SLOT_MOVED):
                 raise StoreUnavailable(setting="REDIS_URL") from error
             case ResponseError() if is_about_invalid_data(error):
                 report_invalid_data(" ".join(getattr(error, "keys", ())), error)

@@ -43,14 +43,12 @@ class SessionIndexRebuilder:
         with translated_errors():
             await self._pipe.call("DEL", self._keys.index_rebuild_mark(partition))
         prefix = self._keys.session_prefix(partition)
-        cursor, count = b"0", 0
+        count = 0
         try:
-            while True:
-                with translated_errors():
-                    cursor, found = await self._pipe.call("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", _PAGE)
-                count += await self._index(partition, [key[len(prefix.encode()) :] for key in found])
-                if int(cursor) == 0:
-                    return count
+            with translated_errors():
+                async for found in self._pipe.scan(f"{prefix}*", _PAGE):
+                    count += await self._index(partition, [key[len(prefix.encode()) :] for key in found])
+            return count
         except BaseException:
             with translated_errors():
                 await self._pipe.call("SET", self._keys.index_rebuild_mark(partition), "1")

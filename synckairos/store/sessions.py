@@ -82,8 +82,10 @@ class SessionStore:
         self._pipe = pipe
         self.keys = keys
         self._history_length = history_length
-        self._commit_script = CommitScript(keys, history_length, limits, writes_changes=writes_changes)
-        self._load_script = LuaScript("session_load")
+        self._commit_script = CommitScript(
+            keys, history_length, limits, writes_changes=writes_changes, is_cluster=pipe.is_cluster
+        )
+        self._load_script = LuaScript("session_load", uses_one_key=True)
         self._restore_script = LuaScript("session_restore")
         self.live = LiveSessions(pipe, keys)
         self.known = KnownVersions()
@@ -97,10 +99,16 @@ class SessionStore:
         """Let commits keep the shares of tenants in the outbox from now on."""
         self._commit_script.use_tenants(tenants)
 
-    async def now_ms(self) -> int:
-        """Return the time of Redis in ms since the Unix epoch. All decisions use this clock only."""
+    async def now_ms(self, session_name: str | None = None) -> int:
+        """Return the time of Redis in ms since the Unix epoch. All decisions use this clock only.
+
+        In a Redis Cluster it is the time of the node that has the session `session_name`.
+        """
         with translated_errors():
-            return parse_time_ms(await self._pipe.call("TIME"))
+            if session_name is None or not self._pipe.is_cluster:
+                return parse_time_ms(await self._pipe.call("TIME"))
+            time, _ = await self._pipe.call_many((("TIME",), ("EXISTS", self.keys.session(session_name))))
+            return parse_time_ms(time)
 
     async def check_writable(self) -> None:
         """Check that Redis accepts writes, by a write to a key that expires.

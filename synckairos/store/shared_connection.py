@@ -8,8 +8,8 @@ whether a command without a reply was executed.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Any, Self, cast
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, ClassVar, Self, cast
 
 import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -22,7 +22,7 @@ from synckairos.store.redis_errors import ErrorReply, is_about_invalid_data
 from synckairos.store.sentinel import FailoverListener, check_role, find_primary, require_same_primary
 from synckairos.telemetry.metric_types import HistogramSeries
 from synckairos.telemetry.outages import SilentOutage, StoreOutage
-from synckairos.urls.redis_url import parse_redis_url
+from synckairos.urls.redis_url import RedisAddress, parse_redis_url
 
 Argument = str | bytes | float
 
@@ -39,10 +39,17 @@ class RedisPipe:
     outage: StoreOutage
     """The recorder of this connection's failures. Other users of the same Redis report their failures to it too."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    is_cluster: ClassVar[bool] = False
+    """Whether the store is a Redis Cluster. Each channel of pub/sub then belongs to the node of its slot."""
+
+    _part = "commands"
+    """The name under which the connection reports outages."""
+
+    def __init__(self, url: str | RedisAddress, timeout_s: float) -> None:
         """Create a connection to the Redis at `url`, which is opened by `async with`.
 
-        `timeout_s` is the maximum number of seconds for connecting, and for each reply.
+        `timeout_s` is the maximum number of seconds for connecting, and for each reply. For a URL of a Redis Cluster,
+        `make_pipe` of `store/connect.py` returns a `ClusterPipe`.
         """
         self.outage = SilentOutage()
         self.primary_changed = asyncio.Event()
@@ -51,12 +58,12 @@ class RedisPipe:
         """Number of connections that were opened until now."""
         self.reconnected = asyncio.Event()
         """Set when a connection was opened. The attribute is then a new event, for the next connection."""
-        self._address = parse_redis_url(url)
+        self._address = parse_redis_url(url) if isinstance(url, str) else url
         self._primary: tuple[str, int] | None = None
         """Host and port of the present connection, if sentinels named them."""
         self._timeout_s = timeout_s
         self._no_answer = f"no answer within {timeout_s:g} s"
-        self._connection: _Connection | None = None
+        self._connection: RedisConnection | None = None
         self._connected = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._last_error = self._no_answer
@@ -124,7 +131,31 @@ class RedisPipe:
             connection = await self._wait_connected()
         if not commands:
             return []
-        return await connection.send([_pack(command) for command in commands], find_call_series(commands[0]))
+        return await connection.send([pack_command(command) for command in commands], find_call_series(commands[0]))
+
+    async def call_on_each_primary(self, *command: Argument) -> list[Any]:
+        """Send one command without a key to each primary of the store, and return the replies.
+
+        Without a Cluster there is one primary.
+
+        Raises: the errors of `call`.
+        """
+        return [await self.call(*command)]
+
+    async def scan(self, pattern: str, count: int) -> AsyncIterator[list[bytes]]:
+        """Yield the keys of the store that match a glob-style pattern, in lists. A key can occur several times.
+
+        `count` is the approximate number of keys that one round trip examines. A key that exists during the whole scan
+        is found.
+
+        Raises: the errors of `call`.
+        """
+        cursor: bytes = b"0"
+        while True:
+            cursor, found = await self.call("SCAN", cursor, "MATCH", pattern, "COUNT", count)
+            yield found
+            if int(cursor) == 0:
+                return
 
     def send_unawaited(self, command: RedisCommand) -> None:
         """Queue one command, which is sent together with the next commands. Return immediately; the reply is ignored.
@@ -132,9 +163,9 @@ class RedisPipe:
         Without a connection, the command is dropped.
         """
         if self._connection is not None:
-            self._connection.enqueue([_pack(command)], find_call_series(command))
+            self._connection.enqueue([pack_command(command)], find_call_series(command))
 
-    async def _wait_connected(self) -> "_Connection":
+    async def _wait_connected(self) -> "RedisConnection":
         try:
             async with asyncio.timeout(self._timeout_s):
                 while self._connection is None:
@@ -164,24 +195,32 @@ class RedisPipe:
                 connection = await self._connect()
             except (OSError, TimeoutError, RedisError) as error:
                 self._last_error = str(error) or self._no_answer
-                self.outage.report_unreachable("commands", self._last_error)
+                self.outage.report_unreachable(self._part, self._last_error)
                 await asyncio.sleep(backoff.next_s())
                 continue
             backoff.reset()
             self._connection = connection
-            self.connections += 1
             self._connected.set()
-            self.reconnected.set()
-            self.reconnected = asyncio.Event()
-            self.outage.report_reachable("commands")
+            self._note_connected()
+            self.outage.report_reachable(self._part)
             await connection.lost.wait()
             self._connection = None
             self._connected.clear()
-            self.outage.report_unreachable("commands", connection.reason)
+            self._note_lost()
+            self.outage.report_unreachable(self._part, connection.reason)
 
-    async def _connect(self) -> "_Connection":
+    def _note_connected(self) -> None:
+        """Count the new connection and inform the tasks that wait for it."""
+        self.connections += 1
+        self.reconnected.set()
+        self.reconnected = asyncio.Event()
+
+    def _note_lost(self) -> None:
+        """Called when the connection was lost."""
+
+    async def _connect(self) -> "RedisConnection":
         """Open a connection, authenticate, and check that the server answers."""
-        connection = _Connection(self._timeout_s)
+        connection = RedisConnection(self._timeout_s)
         try:
             await self._handshake(connection)
         except BaseException:
@@ -189,7 +228,7 @@ class RedisPipe:
             raise
         return connection
 
-    async def _handshake(self, connection: "_Connection") -> None:
+    async def _handshake(self, connection: "RedisConnection") -> None:
         loop, address = asyncio.get_running_loop(), self._address
         if address.sentinels is not None:
             address = await find_primary(address, self._timeout_s)
@@ -206,7 +245,9 @@ class RedisPipe:
             if address.db:
                 commands.append(("SELECT", address.db))
             commands.append(("PING",) if self._primary is None else ("ROLE",))
-            replies = await connection.send([_pack(command) for command in commands], find_call_series(commands[0]))
+            replies = await connection.send(
+                [pack_command(command) for command in commands], find_call_series(commands[0])
+            )
         for reply in replies:
             if isinstance(reply, RedisError):
                 raise reply
@@ -236,12 +277,12 @@ def parse_time_ms(reply: Sequence[Any]) -> int:
     return int(reply[0]) * 1000 + int(reply[1]) // 1000
 
 
-def _pack(command: RedisCommand) -> bytes:
+def pack_command(command: RedisCommand) -> bytes:
     packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its type stub allows only one argument
     return packed
 
 
-class _Connection(asyncio.Protocol):
+class RedisConnection(asyncio.Protocol):
     """One connection, with the commands that have no reply yet, oldest first."""
 
     def __init__(self, timeout_s: float) -> None:
@@ -281,6 +322,11 @@ class _Connection(asyncio.Protocol):
         if self._timer is None:
             self._timer = self._loop.call_at(pending.deadline_s, self._check_timeout)
         return pending.done
+
+    async def wait_for_replies(self) -> None:
+        """Wait until all commands that were sent before have replies, or the connection is lost."""
+        if self._pending:
+            await asyncio.wait([each.done for each in self._pending])
 
     def close(self, reason: Exception) -> None:
         """Close the connection and raise `reason` in all callers that wait for a reply."""

@@ -48,7 +48,7 @@ async def create_store(pipe: RedisPipe, keys: Keys) -> None:
     number = CHOSEN_TAGS_FORMAT if is_balanced else NUMBER_TAGS_FORMAT
     tags = " ".join(choose_balanced_tags(keys.partitions)) if is_balanced else ""
     with translated_errors():
-        await LuaScript("store_create")(pipe, [keys.fixed_settings], [keys.partitions, number, tags])
+        await LuaScript("store_create", uses_one_key=True)(pipe, [keys.fixed_settings], [keys.partitions, number, tags])
 
 
 async def _can_have_balanced_tags(pipe: RedisPipe, keys: Keys) -> bool:

@@ -84,14 +84,14 @@ class TenantData:
         prefix = _GLOB.sub(r"\\\1", self._keys.prefix)
         pattern = f"{prefix}:{{*}}:*{tenant}*"
         is_of_tenant = self._key_pattern(tenant).fullmatch
-        deleted, cursor = 0, b"0"
-        while True:
-            with translated_errors():
-                cursor, found = await self._pipe.call("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
-            names = [name for name in found if is_of_tenant(name.decode(errors="replace"))]
-            deleted += await self._call_in_batches("UNLINK", names)
-            if cursor == b"0":
-                return deleted
+        deleted = 0
+        with translated_errors():
+            async for found in self._pipe.scan(pattern, SCAN_COUNT):
+                names = [name for name in found if is_of_tenant(name.decode(errors="replace"))]
+                # One command for each key, because the keys can be on several nodes of a Cluster.
+                for some in _batches(names):
+                    deleted += sum(await self._pipe.call_many([("UNLINK", name) for name in some]))
+        return deleted
 
     def _key_pattern(self, tenant: str) -> re.Pattern[str]:
         """Return the pattern of the keys that belong to a tenant alone."""

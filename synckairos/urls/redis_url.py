@@ -19,7 +19,7 @@ _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS_OPTIONS = (*_FILES, "ssl_cert_reqs", "ssl_check_hostname")
 _SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 OPTIONS = ("db", "username", "password", *_TLS_OPTIONS, *_SENTINEL_OPTIONS)
-_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 _CERT_REQS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 _HINT = "; in a password, / is written as %2F, # as %23, ? as %3F and @ as %40"
 _PORT_FAULT = "should have a port between 1 and 65535"
@@ -88,7 +88,9 @@ class RedisAddress:
     """All data that a connection to Redis needs.
 
     If `path` is not None, the connection uses this unix socket and ignores `host` and `port`. If `sentinels` is not
-    None, the connection asks the sentinels for host and port, and ignores `host` and `port`.
+    None, the connection asks the sentinels for host and port, and ignores `host` and `port`. If `cluster_nodes` is not
+    empty, the store is a Redis Cluster: host and port of each node that is asked for the slots. `host` and `port` are
+    then those of the first of these nodes.
     """
 
     host: str = "localhost"
@@ -99,6 +101,7 @@ class RedisAddress:
     password: str | None = field(default=None, repr=False)
     tls: TlsOptions | None = None
     sentinels: Sentinels | None = None
+    cluster_nodes: tuple[tuple[str, int], ...] = ()
 
     @property
     def credentials(self) -> tuple[str, ...]:
@@ -112,21 +115,26 @@ class RedisAddress:
 
 
 def parse_redis_url(url: str) -> RedisAddress:
-    """Parse a Redis URL: `redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://` or `rediss+sentinel://`.
+    """Parse a Redis URL: `redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://` or `redis+cluster://`.
 
-    User name and password are percent-encoded in the URL. A TLS server must have a certificate for its host name from a
-    trusted authority, unless an option disables the check. Files are not read.
+    `rediss+sentinel://` and `rediss+cluster://` use TLS. User name and password are percent-encoded in the URL. A TLS
+    server must have a certificate for its host name from a trusted authority, unless an option disables the check.
+    Files are not read.
 
     Raises: ValueError, whose text begins with "should". The text contains no part of the user name, the password or an
     option's value.
     """
     scheme, _, _ = url.partition("://")
     if scheme not in _SCHEMES:
-        raise ValueError("should be a URL that begins with redis://, rediss://, unix:// or redis+sentinel://")
+        raise ValueError(
+            "should be a URL that begins with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
+        )
     if "#" in url:
-        if not scheme.endswith("+sentinel"):
+        if "+" not in scheme:
             _split_server_url(url)  # a # in the password can look like a wrong port
         raise ValueError(f"should have no #{_HINT}")
+    if scheme.endswith("+cluster"):
+        return _parse_cluster_url(url)
     return _parse_sentinel_url(url) if scheme.endswith("+sentinel") else _parse_server_url(url)
 
 
@@ -167,17 +175,7 @@ def _parse_server_url(url: str) -> RedisAddress:
 
 def _parse_sentinel_url(url: str) -> RedisAddress:
     """Parse `redis+sentinel://user:password@host:26379,host:26379/service/db?options`."""
-    scheme, _, rest = url.partition("://")
-    authority = re.split("[/?]", rest, maxsplit=1)[0]
-    login, at, hosts = authority.rpartition("@")
-    # urlsplit knows one host alone.
-    parts = urlsplit(f"{scheme}://{login}{at}sentinel{rest[len(authority) :]}")
-    addresses = []
-    for host in hosts.split(","):
-        each = _split_server_url(f"redis://{host}")
-        if not each.hostname:
-            raise ValueError(f"should have sentinels such as host1:26379,host2:26379 before the first /{_HINT}")
-        addresses.append((_host(each.hostname), each.port or DEFAULT_SENTINEL_PORT))
+    parts, addresses = _split_url_with_hosts(url, "sentinels", DEFAULT_SENTINEL_PORT)
     options = _read_options(parts)
     service, _, db = unquote(parts.path).strip("/").partition("/")
     if not service:
@@ -186,14 +184,60 @@ def _parse_sentinel_url(url: str) -> RedisAddress:
         db=_database(options.get("db") or db or "0"),
         username=options.get("username", _decode(parts.username)) or None,
         password=options.get("password", _decode(parts.password)) or None,
-        tls=_read_tls(options) if scheme == "rediss+sentinel" else None,
+        tls=_read_tls(options) if parts.scheme == "rediss+sentinel" else None,
         sentinels=Sentinels(
             service,
-            tuple(addresses),
+            addresses,
             options.get("sentinel_username") or None,
             options.get("sentinel_password") or None,
         ),
     )
+
+
+def _parse_cluster_url(url: str) -> RedisAddress:
+    """Parse `redis+cluster://user:password@host:6379,host:6379?options`."""
+    parts, nodes = _split_url_with_hosts(url, "nodes", DEFAULT_PORT)
+    options = _read_options(parts)
+    if parts.path.strip("/") not in ("", "0"):
+        raise ValueError(f"should have no database number, because a Redis Cluster has the database 0 alone{_HINT}")
+    return RedisAddress(
+        *nodes[0],
+        username=options.get("username", _decode(parts.username)) or None,
+        password=options.get("password", _decode(parts.password)) or None,
+        tls=_read_tls(options) if parts.scheme == "rediss+cluster" else None,
+        cluster_nodes=nodes,
+    )
+
+
+def _split_url_with_hosts(url: str, what: str, default_port: int) -> tuple[SplitResult, tuple[tuple[str, int], ...]]:
+    """Split a URL with several hosts. Return its parts, with one host in place of all hosts, and the hosts with ports.
+
+    `what` is the word for the hosts in errors.
+
+    Raises: ValueError if a host is missing or a port is not valid.
+    """
+    scheme, _, rest = url.partition("://")
+    authority = re.split("[/?]", rest, maxsplit=1)[0]
+    login, at, hosts = authority.rpartition("@")
+    addresses = []
+    for host in hosts.split(","):
+        each = _split_server_url(f"redis://{host}")
+        if not each.hostname:
+            port = default_port
+            raise ValueError(f"should have {what} such as host1:{port},host2:{port} before the first /{_HINT}")
+        addresses.append((_host(each.hostname), each.port or default_port))
+    # urlsplit knows one host alone.
+    return urlsplit(f"{scheme}://{login}{at}host{rest[len(authority) :]}"), tuple(addresses)
+
+
+def validate_single_redis_url(url: str) -> str:
+    """Return the URL unchanged if `validate_redis_url` accepts it and it is not the URL of a Redis Cluster.
+
+    Raises: ValueError if the URL is of a Redis Cluster, or the errors of `validate_redis_url`.
+    """
+    if parse_redis_url(url).cluster_nodes:
+        raise ValueError("should be set to a Redis without Cluster, which the job queue and the import from v2 need")
+    return validate_redis_url(url)
 
 
 def validate_redis_url(url: str) -> str:
@@ -215,6 +259,8 @@ def _read_options(parts: SplitResult) -> dict[str, str]:
     refused: tuple[str, ...] = () if parts.scheme.startswith("rediss") else _TLS_OPTIONS
     if not parts.scheme.endswith("+sentinel"):
         refused += _SENTINEL_OPTIONS
+    if parts.scheme.endswith("+cluster"):
+        refused += ("db",)
     known = tuple(name for name in OPTIONS if name not in refused)
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name in _TLS_OPTIONS and name not in known:

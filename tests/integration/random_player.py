@@ -37,7 +37,7 @@ class StoreWithSetTime(SessionStore):
 
     at_ms = T0
 
-    async def now_ms(self) -> int:
+    async def now_ms(self, session_name: str | None = None) -> int:
         return self.at_ms
 
     async def load(

@@ -35,6 +35,11 @@ def test_queue_url_is_the_redis_url_unless_it_is_set(monkeypatch: pytest.MonkeyP
     assert config.load().queue_redis_url == "redis://one/0"
     monkeypatch.setenv("QUEUE_REDIS_URL", "redis://two/0")
     assert config.load().queue_redis_url == "redis://two/0"
+    monkeypatch.setenv("REDIS_URL", "redis+cluster://one")
+    assert config.load().redis_url == "redis+cluster://one"
+    monkeypatch.delenv("QUEUE_REDIS_URL")
+    with pytest.raises(config.BadSettings, match="QUEUE_REDIS_URL: should be set to a Redis without Cluster"):
+        config.load()
 
 
 def test_other_names_without_the_prefix_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

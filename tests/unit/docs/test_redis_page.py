@@ -18,6 +18,13 @@ def test_the_redis_page_has_the_rule_that_the_doctor_prints() -> None:
     assert f"\n{Permissions(Keys(), store=True, queue=True).render_acl_rule()}\n" in section("Permissions")
 
 
+def test_the_redis_page_names_the_permissions_that_differ_in_a_cluster() -> None:
+    on_one_server = Permissions(Keys(), store=True, queue=False).redis_commands
+    in_cluster = Permissions(Keys(), store=True, queue=False, is_cluster=True).redis_commands
+    text = " ".join(f"+{name}" for name in sorted(in_cluster - on_one_server))
+    assert f"A Redis Cluster needs `{text}`, and not" in section("Permissions")
+
+
 def test_the_redis_page_lists_each_option_of_a_url() -> None:
     cells = re.findall(r"^\| (`.+?) \|", section("Options"), re.MULTILINE)
     assert [name for cell in cells for name in re.findall(r"`(\w+)`", cell)] == list(OPTIONS)

@@ -17,11 +17,13 @@ EXEMPT = {
     "v2_sessions.py",  # commands to v2's Redis
 }
 
-SENT_BY_LIBRARIES = {"multi", "subscribe", "unsubscribe"}
+SENT_BY_LIBRARIES = {"multi", "subscribe", "unsubscribe", "ssubscribe", "sunsubscribe"}
 """Commands that libraries send: MULTI for the check of permissions, the others for redis-py's pub/sub."""
 
 CALL = r"(?:redis\.p?call|\bwrite)"
 """A call of a command in a script."""
+
+ONLY_IN_CLUSTER = {"asking", "cluster|info", "cluster|slots", "spublish", "ssubscribe", "sunsubscribe"}
 
 ALWAYS_ALLOWED = {"auth"}
 
@@ -46,18 +48,23 @@ def commands_of_modules() -> set[str]:
 
 def literal_commands(node: ast.AST) -> Iterator[str]:
     match node:
-        case ast.Call(func=ast.Attribute(attr="call"), args=words) | ast.Tuple(elts=words):
+        case ast.Call(func=ast.Attribute(attr="call" | "call_on_each_primary"), args=words) | ast.Tuple(elts=words):
             texts = [word.value if isinstance(word, ast.Constant) else None for word in words]
             match texts:
-                case ["SCRIPT", str(subcommand), *_]:
-                    yield f"script|{subcommand.lower()}"
+                case ["SCRIPT" | "CLUSTER" as command, str(subcommand), *_]:
+                    yield f"{command.lower()}|{subcommand.lower()}"
                 case [str(name), *_] if name.isupper():
                     yield name.lower()
 
 
 def test_rule_for_the_store_has_exactly_the_commands_of_its_code() -> None:
     used = commands_of_scripts() | commands_of_modules() | SENT_BY_LIBRARIES
-    assert used - ALWAYS_ALLOWED - {"select", "role"} == Permissions(Keys(), store=True, queue=False).redis_commands
+    on_one_server = Permissions(Keys(), store=True, queue=False).redis_commands
+    in_cluster = Permissions(Keys(), store=True, queue=False, is_cluster=True).redis_commands
+    assert used - ALWAYS_ALLOWED - {"select", "role"} == on_one_server | in_cluster
+    # In a Cluster, all channels are sharded.
+    assert on_one_server - in_cluster == {"publish", "subscribe", "unsubscribe"}
+    assert in_cluster - on_one_server == ONLY_IN_CLUSTER
 
 
 def test_rule_names_the_prefix_the_user_and_select_only_if_it_is_needed() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from synckairos.urls.redis_url import RedisAddress, Sentinels, TlsOptions, parse_redis_url
+from synckairos.urls.redis_url import RedisAddress, Sentinels, TlsOptions, parse_redis_url, validate_single_redis_url
 from tests.certificates import Certificates, create_certificates
 
 
@@ -59,6 +59,15 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
             "rediss+sentinel://:pw@h/m?ssl_ca_certs=ca.crt&db=2",
             RedisAddress(db=2, password="pw", tls=TlsOptions("ca.crt"), sentinels=Sentinels("m", (("h", 26379),))),
         ),
+        ("redis+cluster://h1:1,h2", RedisAddress("h1", 1, cluster_nodes=(("h1", 1), ("h2", 6379)))),
+        (
+            "redis+cluster://user:p%40@[::1]:2/0",
+            RedisAddress("::1", 2, username="user", password="p@", cluster_nodes=(("::1", 2),)),
+        ),
+        (
+            "rediss+cluster://:pw@h/?ssl_ca_certs=ca.crt",
+            RedisAddress("h", password="pw", tls=TlsOptions("ca.crt"), cluster_nodes=(("h", 6379),)),
+        ),
     ],
 )
 def test_each_part_of_a_url_is_parsed(url: str, address: RedisAddress) -> None:
@@ -78,6 +87,12 @@ def test_each_part_of_a_url_is_parsed(url: str, address: RedisAddress) -> None:
         ("redis+sentinel://h/m/x", "should have a database number"),
         ("redis+sentinel://h/m?ssl_ca_certs=a", "should begin with rediss://"),
         ("redis+sentinel://:hid#den@h/m", "should have no #"),
+        ("redis+cluster://h:0,g", "should have a port between 1 and 65535"),
+        ("redis+cluster://h,", "should have nodes such as host1:6379,host2:6379"),
+        ("redis+cluster://h/1", "should have no database number"),
+        ("redis+cluster://h?db=1", "should not have the option db"),
+        ("redis+cluster://h?ssl_ca_certs=a", "should begin with rediss://"),
+        ("redis+cluster://:hid#den@h", "should have no #"),
         ("redis://h?sentinel_password=x", "should not have the option sentinel_password"),
         ("redis://h:port", "should have a port between 1 and 65535"),
         ("redis://h:0", "should have a port between 1 and 65535"),
@@ -112,6 +127,12 @@ def test_fault_is_described_without_the_password(url: str, fault: str) -> None:
     assert str(caught.value).startswith(fault)
     assert "hid" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_redis_cluster_is_refused_where_one_server_is_needed() -> None:
+    assert validate_single_redis_url("redis://h") == "redis://h"
+    with pytest.raises(ValueError, match="should be set to a Redis without Cluster"):
+        validate_single_redis_url("redis+cluster://h")
 
 
 def test_representation_of_an_address_does_not_show_the_password() -> None:
