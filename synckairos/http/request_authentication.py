@@ -79,7 +79,7 @@ class RequestAuthentication:
                     participant_id = path_parameters.get("participant_id", "").lower()
                     authorize_without_session(principal, operation.verb, participant_id)
         except SyncKairosError as error:
-            refusal = error
+            refusal = error.with_traceback(None)  # with the traceback, it and this frame would be a reference cycle
         return RequestCaller(principal=principal, is_monitor=is_monitor, refusal=refusal)
 
     def _principal_without_credential(self, scope: Scope) -> Principal:

@@ -70,7 +70,10 @@ class RequestResponder:
                 if request.scope["method"] != "OPTIONS":
                     await self._count(request)
             elif isinstance(outcome, SyncKairosError):
-                raise outcome
+                try:
+                    raise outcome
+                finally:
+                    del outcome  # with it, this frame and the traceback of the error would be a reference cycle
             else:
                 if not request.is_press:
                     self._refuse_if_limited(request)

@@ -38,7 +38,10 @@ class SharedRead(Generic[T]):
             if self._next is None:
                 self._next = asyncio.create_task(charge_task(self._run_after(self._current, read)))
             task = self._next
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            del task  # with it, this frame and the traceback of an error would be a reference cycle
 
     async def _run(self, read: Callable[[], Awaitable[T]]) -> T:
         try:

@@ -74,7 +74,11 @@ class StepMeter:
                 awaited = coroutine.send(sent) if raised is None else coroutine.throw(raised)
             except StopIteration as end:
                 result: T = end.value
+                raised = awaited = None  # with them, this frame and the traceback of an error would be a cycle
                 return result
+            except BaseException:
+                raised = awaited = None  # as above
+                raise
             finally:
                 used_s = time.perf_counter() - began_s
                 spent[0] += used_s

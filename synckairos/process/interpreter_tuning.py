@@ -12,11 +12,12 @@ def tune_gc() -> None:
 
     By default the collector runs after 700 new objects, which a few requests create. Almost no object of this program
     is part of a reference cycle, so rare collections are enough. A collection stops the whole process for about 0.2 µs
-    an object. So those of new objects have about 10,000 objects at most, and the others are rare.
+    an object. It begins when the number of objects has grown by 30,000. The bodies of a few simulations at a time have
+    fewer.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(2_500, 3, 200)
+    gc.set_threshold(30_000, 3, 200)
 
 
 def tune_thread_switches() -> None:

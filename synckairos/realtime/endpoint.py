@@ -144,7 +144,8 @@ class WebSocketEndpoint:
         try:
             self._hub.require_place(principal)
         except TooManyConnections as refusal:
-            return refusal
+            # With the traceback, the refusal and the frame of the caller would be a reference cycle.
+            return refusal.with_traceback(None)
         return None
 
     async def _connect(self, scope: Scope, build: Callable[[Socket], SocketConnection]) -> None:

@@ -55,7 +55,10 @@ class EventStreamEndpoint:
             raise InstanceDraining
         principal, refusal = await self._handshakes.authenticate_and_charge(scope, uses_v3=True)
         if refusal is not None:
-            raise refusal
+            try:
+                raise refusal
+            finally:
+                del refusal  # with it, this frame and the traceback of the refusal would be a reference cycle
         self._hub.require_place(principal)
         stream_id = self._channels.make_stream_id()
         socket = EventStreamSocket(stream_id, scope["extensions"][TRANSPORT_EXTENSION])

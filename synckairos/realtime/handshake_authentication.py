@@ -60,7 +60,7 @@ class HandshakeAuthentication:
                 if not await self._tickets.take(ticket):
                     raise self._refuse_ticket(principal.address)
             except SyncKairosError as error:
-                return Principal.without_rights(principal.address), error
+                return Principal.without_rights(principal.address), error.with_traceback(None)
         return principal, limited or refusal
 
     def bind_origin(self, scope: Scope) -> Callable[[str], bool]:
@@ -95,7 +95,7 @@ class HandshakeAuthentication:
             self._authenticator.require_secure(scope)
             self._sign_ins.require_place(principal.address)
         except SyncKairosError as refusal:
-            return without_rights, refusal, None
+            return without_rights, refusal.with_traceback(None), None
         return without_rights, None, None
 
     async def _find_ticket_principal(self, text: str, scope: Scope, address: str) -> Principal:
@@ -134,7 +134,7 @@ class HandshakeAuthentication:
                 self._hub.work.require_budget(principal.limited_client_id, UNKNOWN_SESSIONS)
             self._hub.work.charge(principal.limited_client_id, HANDSHAKES)
         except RateLimitExceeded as refusal:
-            return refusal
+            return refusal.with_traceback(None)
         return None
 
 

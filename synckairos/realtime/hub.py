@@ -377,6 +377,7 @@ class Hub:
             now_s = time.monotonic()
             for connection in tuple(self.connections):
                 connection.check_liveness(now_s)
+                del connection  # the pause keeps no ended connection in memory
 
     async def close_all_connections(self, within_s: float) -> None:
         """Drain: announce the shutdown to all connections, close all connections, and withdraw the presence counts.

@@ -189,6 +189,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
                 timer.cancel()
         super().connection_lost(exc)
         self._disconnect_client()
+        self.conn.parser.close()  # a running parser and its `conn` are a reference cycle
 
     def shutdown(self) -> None:
         if self._has_receiver:
@@ -300,9 +301,10 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             self.send_500_response()
         else:
             if self._has_receiver:
-                del self.scope
                 return
             if not self.handshake_complete:
                 self.send_500_response()
+        finally:
+            del self.scope  # a reference cycle, because an extension of the scope is this protocol
         if self.close_timer is None:
             self.transport.close()

@@ -264,7 +264,10 @@ class CommandExecutor:
             return UnfinishedAttempt(prepared.stored, now_ms)
         if decision.refusal is not None:
             decision.refusal.document = prepared.stored.snapshot.document
-            raise decision.refusal
+            try:
+                raise decision.refusal
+            finally:
+                del decision, outcome  # with them, this frame and the traceback of the refusal would be a cycle
         return SessionResult.from_stored_session(
             prepared.stored, now_ms, rendered.session, decision.expired_participant_id
         )

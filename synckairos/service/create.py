@@ -170,7 +170,10 @@ class SessionCreator:
             )
             if isinstance(result, AlreadyDecided):
                 return await self._past_versions.replay_answer(name, request, result.record, None, now_ms)
-        raise refusal
+        try:
+            raise refusal
+        finally:
+            del refusal, outcome  # with them, this frame and the traceback of the refusal would be a reference cycle
 
 
 def _outcome(request: CreateRequest, refusal: SessionExists | None = None) -> RecordedOutcome | None:

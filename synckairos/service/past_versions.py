@@ -70,7 +70,10 @@ class PastVersionReader:
         refusal = decision.to_error()
         if refusal is not None:
             refusal.document = snapshot.document
-            raise refusal
+            try:
+                raise refusal
+            finally:
+                del refusal  # with it, this frame and the traceback of the refusal would be a reference cycle
         return SessionResult(snapshot, now_ms, expired_participant_id=decision.expired_participant_id, replayed=True)
 
     async def read_at_instant(self, session_name: str, at_ms: int) -> SessionResult:

@@ -255,4 +255,7 @@ class Sessions:
         task = asyncio.ensure_future(charge_task(work))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            del task  # with it, this frame and the traceback of an error would be a reference cycle
