@@ -22,7 +22,7 @@ from synckairos.store.stored_session import StoredSession, parse_stored_session
 from synckairos.telemetry.invalid_data import report_dropped_keys, reporting_invalid_data
 from synckairos.telemetry.metrics import BACKLOG_REFUSALS
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.packed_history import MAX_DOCUMENT_BYTES, pack_message
+from synckairos.wire.packed_history import MAX_DOCUMENT_BYTES, is_worth_packing, pack_message
 from synckairos.wire.session_json import DOCUMENT_SCHEMA
 from synckairos.wire.snapshot import SessionSnapshot
 
@@ -336,7 +336,7 @@ class CommitScript:
         """Return the packed message of the only new version, b"" if the script must build the messages.
 
         The script builds them if it must use splices, or if the bytes of the document before are not certain: without a
-        tag, only their epoch and version are known.
+        tag, only their epoch and version are known. A document with little in common with the one before is not packed.
         """
         if not self.history_format.is_packed or len(commit.versions) != 1:
             return b""
@@ -344,7 +344,7 @@ class CommitScript:
         document, before = message.snapshot.document, b"" if base is None else base.document
         if message.change is not None or max(len(document), len(before)) > MAX_DOCUMENT_BYTES:
             return b""
-        if base is not None and not base.tag:
+        if (base is not None and not base.tag) or not is_worth_packing(before, document):
             return b""
         return pack_message(headers[0], before, message.snapshot)
 

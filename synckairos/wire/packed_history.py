@@ -19,6 +19,10 @@ MAX_DOCUMENT_BYTES = 32_000
 MAX_UNPACKED_BYTES = 1 << 20
 """Bytes: maximum size of an unpacked message. Messages of larger documents are not packed."""
 
+_SAMPLED_BYTES = 4_096
+"""Bytes of a document from which on `is_worth_packing` compares samples. Smaller documents are packed in 50 µs."""
+
+_SAMPLE_BYTES, _SAMPLES, _SEARCH_BYTES = 32, 8, 1_024
 _LEVEL = 3
 _SMALL_WINDOW_BITS, _LARGE_WINDOW_BITS = 12, zlib.MAX_WBITS
 _SMALL_WINDOW_BYTES = (1 << _SMALL_WINDOW_BITS) - 262  # zlib does not use the last bytes of its window
@@ -29,6 +33,22 @@ _OPENING = b"p "  # an unpacked message begins with `{`
 def is_packed(message: bytes) -> bool:
     """Return whether a message of the version history is packed."""
     return message.startswith(_OPENING)
+
+
+def is_worth_packing(document_before: bytes, document: bytes) -> bool:
+    """Return whether two consecutive documents probably have most of their bytes in common.
+
+    Otherwise zlib takes a millisecond for a document of `MAX_DOCUMENT_BYTES`, and finds little. Large documents are
+    compared by samples: most of them must be near their place in the other document.
+    """
+    if len(document_before) < _SAMPLED_BYTES:
+        return True
+    step = (len(document_before) - _SAMPLE_BYTES) // (_SAMPLES - 1)
+    found = 0
+    for begin in range(0, _SAMPLES * step, step):
+        sample = document_before[begin : begin + _SAMPLE_BYTES]
+        found += document.find(sample, max(0, begin - _SEARCH_BYTES), begin + _SEARCH_BYTES) >= 0
+    return 2 * found >= _SAMPLES
 
 
 def pack_message(header: bytes, document_before: bytes, snapshot: SessionSnapshot) -> bytes:

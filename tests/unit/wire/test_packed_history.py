@@ -9,6 +9,7 @@ from synckairos.wire.packed_history import (
     MAX_DOCUMENT_BYTES,
     MAX_UNPACKED_BYTES,
     is_packed,
+    is_worth_packing,
     pack_message,
     read_position,
     unpack_message,
@@ -100,3 +101,19 @@ def test_invalid_packed_message_is_a_value_error(packed: bytes, document: bytes,
 def test_packed_message_without_a_position_is_a_value_error(packed: bytes) -> None:
     with pytest.raises(ValueError, match=r"unpack|invalid literal"):
         read_position(packed)
+
+
+@pytest.mark.parametrize("size", [1_200, 20_000], ids=["small", "large"])
+def test_documents_of_consecutive_versions_are_worth_packing(size: int) -> None:
+    inserted = document_of(8, size).replace(b'"member_3"', b'"title":"%b","member_3"' % (b"x" * 500))
+    assert is_worth_packing(document_of(7, size), document_of(8, size))
+    assert is_worth_packing(document_of(7, size), inserted)
+    assert is_worth_packing(inserted, document_of(9, size))
+
+
+def test_a_large_document_whose_members_have_changed_is_not_worth_packing() -> None:
+    before = b"".join(b"%d," % (at * 7919) for at in range(3_000))
+    after = b"".join(b"%d," % (at * 7817 + 5) for at in range(3_000))
+    assert len(before) <= MAX_DOCUMENT_BYTES
+    assert not is_worth_packing(before, after)
+    assert is_worth_packing(before[:4_000], after)
