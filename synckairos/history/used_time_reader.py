@@ -12,7 +12,13 @@ from synckairos.clock.transition import Charge
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.queries import HistoryQueries, RunQuery
 from synckairos.history.records import TimeReportSpec, UsedSpan, UsedTimeBucket, UsedTimeInOutbox
-from synckairos.history.row_values import FIRST_POSTGRES_MS, LAST_POSTGRES_MS, postgres_instant, uuid_or_none
+from synckairos.history.row_values import (
+    FIRST_POSTGRES_MS,
+    LAST_POSTGRES_MS,
+    postgres_instant,
+    postgres_instants,
+    uuid_or_none,
+)
 from synckairos.history.time_bucket_bounds import build_time_buckets
 from synckairos.postgres.transaction import Row
 from synckairos.session_names import split_participant_name, split_session_name
@@ -102,7 +108,7 @@ class UsedTimeReader:
             "void_after": [each.void_after_version for each in in_outbox],
             "running": [session_id for session_id, _ in spans],
             **_span_parameters("", [span for _, span in spans]),
-            "bounds": [postgres_instant(each) for each in buckets.bounds_ms],
+            "bounds": postgres_instants(buckets.bounds_ms),
             "by_session": spec.bucket == "session",
             "by_participant": spec.by_participant,
             "metadata_key": spec.metadata_key,
