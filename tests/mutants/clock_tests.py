@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 from hypothesis import Phase, settings
 
+from tests.mutants.measurements import Measurements, Place, load_measurements, save_measurements
 from tests.mutants.mutant import CLOCK, ROOT, Mutant
 
 CPU_S = 120
@@ -51,9 +52,6 @@ TESTS = (
 
 PASSED, FAILED, BROKEN = 0, 1, 3
 """Exit codes of a fork: all tests passed, a test failed, and the check itself failed."""
-
-Place = tuple[str, str]
-"""The file of a module and the qualified name of an outermost function."""
 
 
 def find_survivors(mutants: Sequence[Mutant], jobs: int, report: Callable[[Mutant, bool], None]) -> list[Mutant]:
@@ -195,15 +193,19 @@ class MutantLoop(Failures):
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if self.failed:
             return True
-        if (measured := self._measure(session.items)) is None:
-            return True
+        tests = [each.nodeid for each in session.items]
+        if (measured := load_measurements(tests)) is None:
+            if (measured := self._measure(session.items)) is None:
+                return True
+            save_measurements(tests, measured)
         seconds, callers = measured
+        histories = callers.get(("", ""), set())
         functions = _functions_of_clock()
 
         def check(mutant: Mutant) -> bool:
             _insert(mutant, functions)
-            positions = callers.get((str(mutant.path), mutant.function or ""), set()) | callers["", ""]
-            order = sorted(positions, key=lambda at: (at in callers["", ""], seconds[at]))
+            positions = callers.get((str(mutant.path), mutant.function or ""), set()) | histories
+            order = sorted(positions, key=lambda at: (at in histories, seconds[at]))
             return self.run([session.items[at] for at in order], [seconds[at] for at in order])
 
         for position, code in run_forks([partial(check, each) for each in self._mutants], self._jobs):
@@ -211,7 +213,7 @@ class MutantLoop(Failures):
         self.is_complete = True
         return True
 
-    def _measure(self, items: list[pytest.Item]) -> tuple[list[float], dict[Place, set[int]]] | None:
+    def _measure(self, items: list[pytest.Item]) -> Measurements | None:
         """Run all tests in a fork. Return the seconds of each, and the tests that call each function.
 
         The place `("", "")` has the random histories, which call most functions. Return None if a test fails.
@@ -226,8 +228,8 @@ class MutantLoop(Failures):
         if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != PASSED:
             self.failed += written.decode().split("\n")
             return None
-        seconds, callers = pickle.loads(written)
-        return seconds, defaultdict(set, callers)
+        measured: Measurements = pickle.loads(written)
+        return measured
 
     def _write_measures(self, items: list[pytest.Item], writer: int) -> bool:
         seconds: list[float] = []
@@ -239,11 +241,11 @@ class MutantLoop(Failures):
             def note_call(frame: FrameType, event: str, arg: Any, seen: set[CodeType] = seen) -> None:
                 seen.add(frame.f_code)
 
-            started = time.perf_counter()
+            started = time.process_time()
             sys.settrace(None if is_history else note_call)
             passed = self.run([item])
             sys.settrace(None)
-            seconds.append(time.perf_counter() - started)
+            seconds.append(time.process_time() - started)
             if not passed:
                 os.write(writer, "\n".join(self.failed).encode())
                 return False

@@ -77,6 +77,7 @@ def test_free_turn_has_no_warnings() -> None:
     creation = spec("per_participant", "A=40 B=40", warnings_ms=(39_000, 25_000, 5_000), free_first_turn_ms=LIMIT_MS)
     session = play(creation, "0 start; 29 switch; 58 switch; 62 time")
     assert session.lines[3:] == ["59 time_warning A"]
+    assert [each.state.turn.warned_ms for each in session.transitions] == [(), (), (), (39_000,)]
 
 
 def test_joined_participant_has_a_free_first_turn_too() -> None:
