@@ -1,6 +1,7 @@
 """Recorded sessions and the command `amend` over REST: lists, reports, the audit, evictions and races."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from synckairos.jobs.table import open_job_pool
 from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.access import cross_tenant_access
 from synckairos.store.keys import Keys
+from synckairos.store.shared_connection import parse_time_ms
 from tests.integration.participant_rows import list_rows
 from tests.integration.problems import problem_of
 from tests.integration.rest_server import RestServer, open_rest_server, session_url
@@ -255,10 +257,20 @@ async def live_entry(server: RestServer, ada: str) -> dict[str, Any]:
     body = {"sync_mode": "count_up", "participants": [{"participant_id": ada}]}
     session: dict[str, Any] = (await server.client.post("/v1/sessions", json=body)).json()["data"]
     for verb in ("start", "pause", "resume", "complete"):
+        if verb == "resume":
+            await wait_past_pause(server, session)
         answer = await server.client.post(session_url(session, verb))
         assert answer.is_success
     ended: dict[str, Any] = answer.json()["data"]
     return ended
+
+
+async def wait_past_pause(server: RestServer, session: dict[str, Any]) -> None:
+    """Wait until the time of Redis is past the millisecond of the pause. A pause of 0 ms would be no break."""
+    paused = (await server.client.get(session_url(session))).json()["data"]
+    paused_ms = 1000 * datetime.fromisoformat(paused["updated_at"]).timestamp()
+    while parse_time_ms(await server.parts.pipe.call("TIME")) <= paused_ms:
+        pass
 
 
 def break_count(answer: httpx.Response) -> int:
