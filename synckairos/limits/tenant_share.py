@@ -11,10 +11,10 @@ from synckairos.limits.fair_queue import FairQueue
 from synckairos.limits.used_time import UsedTime
 from synckairos.limits.work_limits import WorkLimit
 
-MAX_RUNNING_OF_TENANT = 16
+MAX_RUNNING_OF_TENANT = 8
 """Requests of a tenant that run at the same time while other tenants are active. Further requests wait."""
 
-MAX_QUERIES_OF_TENANT = 5
+MAX_QUERIES_OF_TENANT = 2
 """Queries of a tenant that run in Postgres at the same time while other tenants are active, without reports."""
 
 PRESS_S = 0.000_3

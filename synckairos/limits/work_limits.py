@@ -85,7 +85,7 @@ WORK_LIMITS = (
 """All limits, in the order of the page."""
 
 TENANT_PROCESSOR_MS = WorkLimit(
-    "milliseconds of processor time while other tenants are active", "tenant", 400, 400, WAITS
+    "milliseconds of processor time while other tenants are active", "tenant", 250, 250, WAITS
 )
 TENANT_BYTES = WorkLimit(
     "bytes in bodies and messages while other tenants are active", "tenant", 8_000_000, 128_000_000, REFUSED

@@ -62,7 +62,7 @@ async def test_clients_of_a_tenant_wait_for_its_share_only_while_another_tenant_
     assert await shares.run(CLIENTS[0], answer) == "answer", "the other clients have no tenant, or the same one"
     shares.note_activity(OTHER)
     with pytest.raises(
-        RateLimitExceeded, match=r"limit of 400 milliseconds of processor time .* and tenant"
+        RateLimitExceeded, match=r"limit of 250 milliseconds of processor time .* and tenant"
     ) as refusal:
         await shares.run(CLIENTS[0], answer)
     assert refusal.value.details["setting"] == SETTING
