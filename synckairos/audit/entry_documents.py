@@ -91,7 +91,9 @@ class EntryParser:
                 fault = other
                 continue
             hash_before = before.payload_hash or sha256(before.document).digest()
-            return parse_entry(entry, RowChange(splices, hash_before))
+            # `delivery.parse` has compared the document with this hash.
+            payload_hash = bytes.fromhex(delivery.fields[b"payload_hash"].decode())
+            return parse_entry(entry, RowChange(splices, hash_before), payload_hash=payload_hash)
         if fault is not None:
             raise fault
         raise ValueError("the document of the version before is missing")

@@ -181,19 +181,23 @@ class BatchRows:
     charges: list[ChargeRow] = field(default_factory=list)
 
 
-def parse_entry(entry: OutboxEntry, change: RowChange | None = None) -> ParsedEntry:
+def parse_entry(
+    entry: OutboxEntry, change: RowChange | None = None, *, payload_hash: bytes | None = None
+) -> ParsedEntry:
     """Parse an outbox entry, and build its event row. `change` is the change of the row.
+
+    `payload_hash` is the SHA-256 of the document, 32 bytes. If it is None, it is calculated.
 
     Raises: ValueError if the entry is not JSON, lacks a member, or if its document belongs to another version. Also if
         the tenant in its event is not the tenant in the name of its session.
     """
     try:
-        return _parse(entry, change)
+        return _parse(entry, change, payload_hash)
     except (KeyError, TypeError, AttributeError, OverflowError) as fault:
         raise ValueError(f"not an outbox entry: {type(fault).__name__}: {fault}") from fault
 
 
-def _parse(entry: OutboxEntry, change: RowChange | None) -> ParsedEntry:
+def _parse(entry: OutboxEntry, change: RowChange | None, payload_hash: bytes | None) -> ParsedEntry:
     event: dict[str, Any] = orjson.loads(entry.event)
     document: dict[str, Any] = orjson.loads(entry.document)
     args = event.get("args")  # the unchanged arguments, which the replay needs
@@ -230,7 +234,7 @@ def _parse(entry: OutboxEntry, change: RowChange | None) -> ParsedEntry:
         _optional_uuid(get("on_behalf_of")),
         None if get("participant_ids") is None else orjson.dumps(get("participant_ids")).decode(),
         get("deleted", False),
-        sha256(entry.document).digest(),
+        payload_hash or sha256(entry.document).digest(),
         entry.document,
         entry.event,
         change,
