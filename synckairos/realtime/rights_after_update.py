@@ -29,8 +29,16 @@ class RightsAfterUpdate:
         """
         kept = []
         for subscription in subscriptions:
+            principal = subscription.watcher.principal
+            if (
+                principal.role == "admin"
+                and principal.narrowing is None
+                and subscription.only == subscription.requested_row
+            ):
+                kept.append(subscription)  # no label changes its rights, and the check takes 2 µs a watcher
+                continue
             try:
-                role = update.role_of(subscription.watcher.principal)
+                role = update.role_of(principal)
             except StoreUnavailable:
                 self._check_later(subscription, update)
                 continue
