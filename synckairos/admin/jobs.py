@@ -13,7 +13,7 @@ import orjson
 
 from synckairos.admin.progress import NO_PROGRESS, Progress
 from synckairos.config import Settings
-from synckairos.errors import SyncKairosError, TenantDeleted, ValidationFailed
+from synckairos.errors import JobNotFailed, SyncKairosError, TenantDeleted, ValidationFailed
 from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.table import Job, JobTable, open_job_pool
 from synckairos.jobs.wakeups import JobWakeups
@@ -31,12 +31,6 @@ class NoSuchJob(SyncKairosError):
     """The job table has no job with this id."""
 
     code = "NO_SUCH_JOB"
-
-
-class JobNotFailed(SyncKairosError):
-    """The job cannot be retried, because its status is not `failed`."""
-
-    code = "JOB_NOT_FAILED"
 
 
 async def list_jobs(
@@ -101,7 +95,7 @@ async def retry_job(settings: Settings, job_id: int) -> None:
     async with _open_jobs(settings) as (job_table, job_queue):
         if await job_queue.retry(job_id) is None:
             job = await _job(job_table, job_id)
-            raise JobNotFailed(f"Job {job_id} is {job.status}: only a failed job can be retried")
+            raise JobNotFailed(job_id, job.status)
 
 
 async def wait_for_job_end(settings: Settings, job_id: int, progress: Progress = NO_PROGRESS) -> Job:

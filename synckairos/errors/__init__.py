@@ -7,6 +7,7 @@ sockets or Redis.
 
 from synckairos.errors.administration import (
     CredentialNotFound,
+    JobNotFailed,
     ReconciliationRunning,
     SigningKeyExists,
     TenantDeleted,
@@ -86,6 +87,7 @@ __all__ = [
     "InternalError",
     "InvalidStoredData",
     "InvalidTransition",
+    "JobNotFailed",
     "KeysUnavailable",
     "MalformedMessage",
     "MethodNotAllowed",

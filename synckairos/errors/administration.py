@@ -78,6 +78,16 @@ class ReconciliationRunning(SyncKairosError):
         super().__init__("A reconciliation of the members is queued or running. List them to read its report")
 
 
+class JobNotFailed(SyncKairosError):
+    """The background job cannot be retried, because its status is not `failed`."""
+
+    code = "JOB_NOT_FAILED"
+    status = 409
+
+    def __init__(self, job_id: int, job_status: str) -> None:
+        super().__init__(f"Job {job_id} is {job_status}: only a failed job can be retried")
+
+
 class TenantExists(SyncKairosError):
     """There is already a tenant with this name. The name of a deleted tenant also stays in use."""
 

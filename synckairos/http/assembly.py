@@ -18,6 +18,7 @@ from synckairos.http.all_sessions_pages import SessionList
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.api_keys import ApiKeyRoutes
 from synckairos.http.archives import ArchiveRoutes
+from synckairos.http.background_jobs import BackgroundJobRoutes
 from synckairos.http.client_address import CallerResolver
 from synckairos.http.commands_to_many import CommandToManyRoutes
 from synckairos.http.documentation.documentation_dir import documentation_dir
@@ -59,8 +60,10 @@ from synckairos.members.requested_reconciliations import RequestedReconciliation
 from synckairos.members.table import MemberTable
 from synckairos.revocations.channel import ControlChannel
 from synckairos.revocations.credential_ends import CredentialEnds
+from synckairos.service.background_jobs import BackgroundJobs
 from synckairos.service.commands_to_many import CommandsToMany
 from synckairos.service.sessions import Sessions
+from synckairos.service.set_aside_entries import SetAsideEntries
 from synckairos.signing_keys.active_keys import ActiveSigningKeys
 from synckairos.signing_keys.table import SigningKeyTable
 from synckairos.store.rate_limits import RateLimits
@@ -101,6 +104,8 @@ class RestDependencies:
     tenant_table: TenantTable
     credential_table: CredentialTable
     member_table: MemberTable
+    background_jobs: BackgroundJobs
+    set_aside_entries: SetAsideEntries
     rate_limits: RateLimits
     work: ClientWorkLimits
     settings: Settings
@@ -228,6 +233,7 @@ def build_application(
         *MemberRoutes(dependencies.member_table, member_changes, rate_limits).operations(),
         *SigningKeyRoutes(dependencies.signing_key_table, signing_keys, verifier, rate_limits).operations(),
         *TenantRoutes(dependencies.tenant_table, tenants, rate_limits).operations(),
+        *BackgroundJobRoutes(dependencies.background_jobs, dependencies.set_aside_entries, rate_limits).operations(),
         *SimulateRoutes(store, rate_limits, dependencies.work).operations(),
         *PresetRoutes().operations(),
         *QrCodeRoutes(origins, rate_limits, root_path).operations(),

@@ -58,6 +58,11 @@ TAG_DESCRIPTIONS = [
         "description": "Limits, origins and suspension of tenants. Only keys of operators open these operations.",
     },
     {
+        "name": "operation",
+        "description": "Background jobs and failed audit entries of all tenants. Only keys of operators open these "
+        "operations, or each caller while authentication is off.",
+    },
+    {
         "name": "event streams",
         "description": "The messages of `synckairos.v3`, see `/asyncapi.json`, where WebSockets are blocked.",
     },

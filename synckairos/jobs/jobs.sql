@@ -124,6 +124,7 @@ SELECT
 FROM background_jobs
 WHERE (%(status)s::job_status IS NULL OR status = %(status)s::job_status)
     AND (%(type)s::text IS NULL OR type = %(type)s::text)
+    AND job_id < %(before_id)s
 ORDER BY job_id DESC
 LIMIT %(limit)s;
 

@@ -23,6 +23,9 @@ JobStatus = Literal["queued", "running", "done", "failed"]
 MAX_ATTEMPTS = 3
 """Maximum number of attempts at a job. An attempt that ended by the death of its worker also counts."""
 
+BEFORE_FIRST_ID = 2**53 - 1
+"""A number that is larger than the id of each job."""
+
 MAX_CONNECTIONS = 12
 """Maximum number of Postgres connections of a worker for jobs.
 
@@ -281,9 +284,20 @@ class JobTable:
         rows = await self._run("get", job_id=job_id)
         return Job(*rows[0]) if rows else None
 
-    async def list_jobs(self, *, status: str | None = None, type_: str | None = None, limit: int = 50) -> list[Job]:
-        """Return at most `limit` jobs, last created first. `status` and `type_` are filters; None means no filter."""
-        return [Job(*row) for row in await self._run("list_jobs", status=status, type=type_, limit=limit)]
+    async def list_jobs(
+        self,
+        *,
+        status: str | None = None,
+        type_: str | None = None,
+        before_id: int = BEFORE_FIRST_ID,
+        limit: int = 50,
+    ) -> list[Job]:
+        """Return at most `limit` jobs of all tenants with ids below `before_id`, last created first.
+
+        `status` and `type_` are filters; None means no filter.
+        """
+        values = {"status": status, "type": type_, "before_id": before_id, "limit": limit}
+        return [Job(*row) for row in await self._run("list_jobs", **values)]
 
     async def queue_depths(self) -> list[QueueDepth]:
         """Return the number of jobs for each type and status. Combinations without jobs are left out."""

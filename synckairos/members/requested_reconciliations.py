@@ -1,19 +1,16 @@
 """Reconciliations of members on demand: enqueues their jobs, and reads the jobs of one tenant."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from synckairos.errors import DatabaseNotMigrated, NotFound, ReconciliationRunning, StoreUnavailable
+from synckairos.errors import NotFound, ReconciliationRunning
 from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
 from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.kinds import RECONCILE_MEMBERS
-from synckairos.jobs.table import Job, JobTable
+from synckairos.jobs.public_errors import error_without_details, errors_without_details
+from synckairos.jobs.table import BEFORE_FIRST_ID, Job, JobTable
 from synckairos.postgres.time_limits import TRANSACTION_TIMEOUT_S, TimeLimitedQueries
 from synckairos.wire.instants import datetime_to_ms, render_instant
-
-_BEFORE_FIRST = 2**53 - 1
 
 
 class RequestedReconciliations:
@@ -38,7 +35,7 @@ class RequestedReconciliations:
         params: dict[str, Any] = {}
         if max_removed_percent is not None:
             params["max_removed_percent"] = max_removed_percent
-        with _errors_without_details():
+        with errors_without_details():
             enqueuing = self._queue.enqueue(RECONCILE_MEMBERS, params, once=RECONCILE_MEMBERS, tenant=tenant)
             job_id = await self._queries.run(TRANSACTION_TIMEOUT_S, enqueuing)
         if job_id is None:
@@ -59,14 +56,14 @@ class RequestedReconciliations:
 
         Raises: ValidationFailed if the cursor is invalid.
         """
-        before_id = _BEFORE_FIRST if cursor is None else parse_cursor(cursor, int)[0]
+        before_id = BEFORE_FIRST_ID if cursor is None else parse_cursor(cursor, int)[0]
         found = await self._read(tenant, before_id, limit + 1)
         page = tuple(found[:limit])
         return Page(page, render_cursor(page[-1].job_id) if len(found) > limit else None)
 
     async def _read(self, tenant: str, before_id: int, limit: int) -> list[Job]:
         reading = self._job_table.list_jobs_of_tenant(tenant, RECONCILE_MEMBERS, before_id=before_id, limit=limit)
-        with _errors_without_details():
+        with errors_without_details():
             return await self._queries.run(TRANSACTION_TIMEOUT_S, reading)
 
 
@@ -84,23 +81,3 @@ def reconciliation_json(job: Job) -> dict[str, Any]:
         "error": None if job.error is None else error_without_details(job.error),
     }
     return {name: value for name, value in values.items() if value is not None}
-
-
-def error_without_details(error: str) -> str:
-    """Return the error of a job without the text of an exception of a library, which can name internal hosts.
-
-    Such an error is stored as the name of the exception, a colon and its text.
-    """
-    name, separator, _ = error.partition(": ")
-    return f"{name}; the log of the worker has the details" if separator and name.isidentifier() else error
-
-
-@contextmanager
-def _errors_without_details() -> Iterator[None]:
-    """Replace the text of each StoreUnavailable in the block by a text that names no host."""
-    try:
-        yield
-    except DatabaseNotMigrated:
-        raise
-    except StoreUnavailable as fault:
-        raise StoreUnavailable("Postgres is not reachable; try again shortly", setting="DATABASE_URL") from fault

@@ -60,11 +60,14 @@ from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.revocations.table import RevocationTable
 from synckairos.server.uvicorn_server import Server, listen, raise_open_file_limit
 from synckairos.service.assembly import build_session_service
+from synckairos.service.background_jobs import BackgroundJobs
+from synckairos.service.set_aside_entries import SetAsideEntries
 from synckairos.signing_keys.active_keys import ActiveSigningKeys
 from synckairos.signing_keys.table import SigningKeyTable
 from synckairos.store.connect import check_store_settings, make_pipe, make_redis_client
 from synckairos.store.control_store import ControlStore
 from synckairos.store.deadlines import Deadlines
+from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.feed import Feed
 from synckairos.store.history_format import HistoryFormatChoice
 from synckairos.store.keys import Keys
@@ -280,14 +283,11 @@ async def _compose(
             sign_ins=sign_ins,
             record_refusal=access_recorder.record_refusal,
         )
-        reconciliations = None
-        if verifier is not None:
-            job_table, job_wakeups = (
-                JobTable(pool),
-                JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, at_queue),
-            )
-            stack.push_async_callback(job_wakeups.close)
-            reconciliations = RequestedReconciliations(job_table, JobQueue(job_table, job_wakeups))
+        job_wakeups = JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, at_queue)
+        stack.push_async_callback(job_wakeups.close)
+        job_table = JobTable(pool)
+        job_queue = JobQueue(job_table, job_wakeups)
+        reconciliations = None if verifier is None else RequestedReconciliations(job_table, job_queue)
         stream_channels = StreamChannels(pipe, feed.subscriber, keys)
         event_streams = EventStreamEndpoint(
             hub,
@@ -319,6 +319,8 @@ async def _compose(
                 tenant_table=tenant_table,
                 credential_table=credential_table,
                 member_table=member_table,
+                background_jobs=BackgroundJobs(job_table, job_queue),
+                set_aside_entries=SetAsideEntries(FailedEntries(pipe, keys)),
                 rate_limits=rate_limits,
                 work=work,
                 settings=settings,

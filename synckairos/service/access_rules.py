@@ -114,5 +114,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "disconnect": AccessRule("admin", "tenant"),
     # All tenants
     "manage_tenants": AccessRule("operator", "none"),
+    "manage_jobs": AccessRule("operator", "none"),
+    "manage_failed_entries": AccessRule("operator", "none"),
 }
 """The rules by verb. Commands have the names that REST and sockets use for them."""

@@ -15,6 +15,9 @@ from synckairos.store.shared_connection import RedisPipe, parse_time_ms, raise_i
 from synckairos.store.stream_entry import StreamEntry
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_dropped_keys, report_invalid_data
 
+_DESCRIBING_FIELDS = (b"session_id", b"epoch", b"version", b":tries", b":error", b":first_failed_at_ms")
+"""Fields of the hash of a failed entry that describe the entry: its version and its attempts."""
+
 
 class FailedEntry(Struct, frozen=True):
     """A failed entry: the outbox entry, the number of retries, the last error, and the instant of the next attempt.
@@ -116,6 +119,44 @@ class FailedEntries:
         found = [each for at in range(self._keys.partitions) for each in await self.load_all(at, set_aside_only=True)]
         return sorted(found, key=lambda each: each.first_failed_at_ms)
 
+    async def read_set_aside(self, limit: int) -> tuple[list[FailedEntry], int]:
+        """Return at most `limit` set-aside entries, the oldest version first, and the number of all set-aside entries.
+
+        The entries have the fields that name their version, and not their documents. Two round trips.
+        """
+        names = [self._keys.failed_entries(at) for at in range(self._keys.partitions)]
+        with translated_errors():
+            found = await self._pipe.call_many_independent(
+                [
+                    *(("ZRANGE", name, "inf", "inf", "BYSCORE", "LIMIT", 0, limit) for name in names),
+                    *(("ZCOUNT", name, "inf", "inf") for name in names),
+                ]
+            )
+            ids, counts = found[: len(names)], found[len(names) :]
+            wanted = [
+                (partition, entry_id.decode(errors="backslashreplace"))
+                for partition, in_partition in enumerate(ids)
+                for entry_id in raise_if_invalid_data(in_partition)
+            ]
+            wanted = sorted(wanted, key=lambda each: _stream_position(each[1]))[:limit]
+            rows = await self._pipe.call_many_independent(
+                [("HMGET", self._keys.failed_entry(*each), *_DESCRIBING_FIELDS) for each in wanted]
+            )
+        entries = [
+            _parse_failed_entry(*each, None, _flat_fields(raise_if_invalid_data(row)))
+            for each, row in zip(wanted, rows, strict=True)
+        ]
+        return entries, sum(raise_if_invalid_data(each) for each in counts)
+
+    async def retry_set_aside_entry(self, entry_id: str) -> bool:
+        """Make a set-aside entry due. Return False if no entry with this id is set aside. Two round trips."""
+        with translated_errors():
+            scores = await self._pipe.call_many_independent(
+                [("ZSCORE", self._keys.failed_entries(at), entry_id) for at in range(self._keys.partitions)]
+            )
+        found = [at for at, score in enumerate(scores) if raise_if_invalid_data(score) in (b"inf", b"Infinity")]
+        return any([await self.retry(at, entry_id) for at in found])
+
     async def retry(self, partition: int, entry_id: str) -> bool:
         """Make the next attempt of a failed entry due now, and set its number of retries to 0. Atomic, one round trip.
 
@@ -179,6 +220,22 @@ class FailedEntries:
             with translated_errors():
                 await self._pipe.call("ZREM", self._keys.failed_entries(partition), *damaged)
         return entries
+
+
+def _stream_position(entry_id: str) -> tuple[int, int]:
+    """Return the milliseconds and the number of the id of a stream entry, such as `1700000000000-0`."""
+    ms, _, number = entry_id.partition("-")
+    return _number(ms.encode()), _number(number.encode())
+
+
+def _flat_fields(values: list[bytes | None]) -> list[bytes]:
+    """Return the names and values of `_DESCRIBING_FIELDS` that a hash has, one after the other."""
+    return [
+        part
+        for name, value in zip(_DESCRIBING_FIELDS, values, strict=True)
+        if value is not None
+        for part in (name, value)
+    ]
 
 
 def _parse_failed_entry(partition: int, entry_id: str, next_ms: int | None, flat: list[bytes]) -> FailedEntry:

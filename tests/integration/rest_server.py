@@ -1,7 +1,7 @@
 """The REST application on real stores, complete except for a port and a process. Tests call it through ASGI."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -19,7 +19,12 @@ from synckairos.history.participant_sessions.pages import ParticipantSessions
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.history.time_report import TimeReporter
 from synckairos.http import assembly
+from synckairos.jobs.enqueue import JobQueue
+from synckairos.jobs.table import JobTable
+from synckairos.jobs.wakeups import JobWakeups
 from synckairos.members.table import MemberTable
+from synckairos.service.background_jobs import BackgroundJobs
+from synckairos.service.set_aside_entries import SetAsideEntries
 from synckairos.signing_keys.table import SigningKeyTable
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.outbox import Outbox
@@ -124,7 +129,10 @@ async def open_rest_server(
 
     `max_listed` is the maximum number of sessions in the Redis list of one participant.
     """
-    async with open_parts(settings, cold_timeout_s=cold_timeout_s) as parts:
+    job_wakeups = JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
+    async with open_parts(settings, cold_timeout_s=cold_timeout_s) as parts, AsyncExitStack() as stack:
+        stack.push_async_callback(job_wakeups.close)
+        job_table = JobTable(parts.pool)
         keys = parts.store.keys
         history = parts.history
         summaries = ParticipantSessionStore(parts.pipe, keys, max_listed)
@@ -147,6 +155,8 @@ async def open_rest_server(
                 tenant_table=TenantTable(parts.pool),
                 credential_table=CredentialTable(parts.pool),
                 member_table=MemberTable(parts.pool),
+                background_jobs=BackgroundJobs(job_table, JobQueue(job_table, job_wakeups)),
+                set_aside_entries=SetAsideEntries(FailedEntries(parts.pipe, keys)),
                 rate_limits=RateLimits(parts.pipe, keys),
                 work=parts.work,
                 settings=settings,

@@ -109,6 +109,11 @@ OPERATOR_CASES = (
     Case("POST", "/v1/tenants/acme/suspend", "admin", {}),
     Case("POST", "/v1/tenants/acme/activate", "admin", {}),
     Case("DELETE", "/v1/tenants/acme", "admin"),
+    Case("GET", "/v1/jobs", "admin"),
+    Case("GET", "/v1/jobs/1", "admin"),
+    Case("POST", "/v1/jobs/1/retry", "admin", {}),
+    Case("GET", "/v1/failed-entries", "admin"),
+    Case("POST", "/v1/failed-entries/retry", "admin", {}),
 )
 PARTICIPANT_CASES = (
     Case("GET", "/v1/participants/{pid}/sessions", "participant"),

@@ -41,7 +41,7 @@ async def test_description_is_valid_and_lists_all_operations(server: RestServer)
     document = answer.json()
     assert document["openapi"].startswith("3.1")
     operations = [(path, method) for path, methods in document["paths"].items() for method in methods]
-    assert len(operations) == 82
+    assert len(operations) == 87
     assert ("/v1/sessions/{session_id}/switch", "post") in operations
     ids = [document["paths"][path][method]["operationId"] for path, method in operations]
     assert len(set(ids)) == len(ids)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.members.requested_reconciliations import error_without_details
+from synckairos.jobs.public_errors import error_without_details
 
 
 @pytest.mark.parametrize(

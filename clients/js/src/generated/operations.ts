@@ -32,6 +32,8 @@ import type {
   EventPage,
   FinishBody,
   HoursPage,
+  JobAnswer,
+  JobPage,
   JoinBody,
   LinkPage,
   LinkSecretAnswer,
@@ -55,6 +57,8 @@ import type {
   ReopenBody,
   RequestReconciliation,
   ResumeBody,
+  RetriedEntriesAnswer,
+  RetrySetAside,
   RevocationAnswer,
   RevocationPage,
   RotateSecret,
@@ -63,6 +67,7 @@ import type {
   SessionAnswer,
   SessionPage,
   SessionTokenAnswer,
+  SetAsideList,
   SetPlanBody,
   SigningKeyAnswer,
   SigningKeyPage,
@@ -514,6 +519,37 @@ export interface Api {
       options?: RequestOptions,
     ): Promise<ResponseData<TenantAnswer>>;
   };
+  jobs: {
+    /** List background jobs, newest first */
+    list(
+      query?: { limit?: number; cursor?: string; status?: "queued" | "running" | "done" | "failed"; type?: string },
+      options?: RequestOptions,
+    ): Promise<ResponseData<JobPage>>;
+    /** Read a background job with its progress */
+    get(
+      jobId: string,
+      nothing?: undefined,
+      options?: RequestOptions,
+    ): Promise<ResponseData<JobAnswer>>;
+    /** Queue a failed job again */
+    retry(
+      jobId: string,
+      body?: EmptyBody,
+      options?: RequestOptions,
+    ): Promise<ResponseData<JobAnswer>>;
+  };
+  failedEntries: {
+    /** List audit entries that were set aside, the oldest version first */
+    list(
+      query?: { limit?: number },
+      options?: RequestOptions,
+    ): Promise<ResponseData<SetAsideList>>;
+    /** Retry one or all audit entries that were set aside */
+    retry(
+      body?: RetrySetAside,
+      options?: RequestOptions,
+    ): Promise<ResponseData<RetriedEntriesAnswer>>;
+  };
   simulate: {
     /** Simulate a session; nothing is stored */
     run(
@@ -646,6 +682,15 @@ export const OPERATIONS = {
     delete: "DELETE /v1/tenants/{tenant}",
     suspend: "POST /v1/tenants/{tenant}/suspend",
     activate: "POST /v1/tenants/{tenant}/activate",
+  },
+  jobs: {
+    list: "GET /v1/jobs",
+    get: "GET /v1/jobs/{job_id}",
+    retry: "POST /v1/jobs/{job_id}/retry",
+  },
+  failedEntries: {
+    list: "GET /v1/failed-entries",
+    retry: "POST /v1/failed-entries/retry",
   },
   simulate: {
     run: "POST /v1/simulate",

@@ -918,6 +918,45 @@ export interface HoursRow {
   session_count: number;
 }
 
+export interface JobAnswer {
+  data: JobView;
+}
+
+export interface JobPage {
+  /** The requested data */
+  data: Array<JobView>;
+  /** Value of `cursor` for the next page; null on the last page */
+  next_cursor: string | null;
+}
+
+/** A background job. */
+export interface JobView {
+  job_id: number;
+  /** Tenant of the data on which the job works */
+  tenant: string;
+  /** Kind of the job, such as `export` */
+  type: string;
+  /** Status of the session */
+  status: "queued" | "running" | "done" | "failed";
+  /** Number of attempts, also those that did not end */
+  attempts: number;
+  params: Record<string, unknown>;
+  /** Result of the job. While the job runs, it can have what the job has done so far */
+  result?: Record<string, unknown>;
+  /** Text of the fault of the last attempt */
+  error?: string;
+  /** Instant of creation */
+  created_at: string;
+  /** Earliest instant of the next attempt */
+  due_at: string;
+  /** Instant at which the last attempt began */
+  started_at?: string;
+  /** Instant at which the last attempt ended */
+  finished_at?: string;
+  /** Duration of the last attempt in ms */
+  duration_ms?: number;
+}
+
 /** Adds a participant. If the mode needs a budget or a group for a new participant, the body must include it. */
 export interface JoinBody {
   /** Id of the participant */
@@ -1680,6 +1719,21 @@ export interface ResumeBody {
   reason?: string;
 }
 
+export interface RetriedEntries {
+  /** Number of entries that a worker writes at its next sweep */
+  retried: number;
+}
+
+export interface RetriedEntriesAnswer {
+  data: RetriedEntries;
+}
+
+/** The entries to retry. */
+export interface RetrySetAside {
+  /** One entry. Default: all entries */
+  entry_id?: string;
+}
+
 export interface RevocationAnswer {
   data: RevocationView;
 }
@@ -1925,6 +1979,29 @@ export interface SessionView {
   labels?: Record<string, string>;
   /** Number of turns that have begun, 0 before the start. Absent in sessions of earlier releases */
   turn_number?: number;
+}
+
+/** A version that Postgres rejected. It stays in Redis until a retry succeeds. */
+export interface SetAsideEntryView {
+  entry_id: string;
+  tenant?: string;
+  /** A text that is no UUID if the data of the entry are invalid */
+  session_id?: string;
+  /** Random id of the session's life in the store. The id changes only after data loss */
+  epoch?: string;
+  /** Version of the session: begins at 1 and grows by 1 with each change */
+  version?: number;
+  attempts: number;
+  first_failed_at: string;
+  /** Text of the error of Postgres at the last attempt */
+  error: string;
+}
+
+export interface SetAsideList {
+  /** The requested data */
+  data: Array<SetAsideEntryView>;
+  /** Number of all set-aside entries */
+  total: number;
 }
 
 /**

@@ -239,7 +239,7 @@ test("what a role may not do is not on the page", async () => {
   const without = await openConsole("", auth);
   await without.page.getByRole("heading", { name: "Sign in" }).waitFor();
   await expectUsable(without.page);
-  expect(await sections((await openConsole("")).page)).toEqual(["Sessions", "Webhooks", "Access log", "Figures"]);
+  expect(await sections((await openConsole("")).page)).toEqual(["Sessions", "Webhooks", "Access log", "Jobs", "Failed entries", "Figures"]);
 });
 
 test("an operator creates and suspends a tenant", async () => {
@@ -247,7 +247,7 @@ test("an operator creates and suspends a tenant", async () => {
   const key = synckairos(["operator-keys", "create"], env).match(/synckairos_\S+/)?.[0];
   const { page } = await openConsole(`#token=${key}`, inject("authUrl"));
   await page.getByRole("heading", { name: "Tenants" }).waitFor();
-  expect(await sections(page)).toEqual(["Tenants", "Figures"]);
+  expect(await sections(page)).toEqual(["Tenants", "Jobs", "Failed entries", "Figures"]);
   const tenant = `t${crypto.randomUUID()}`;
   await page.getByText("Create a tenant").first().click();
   await page.getByLabel("Name").fill(tenant);
@@ -277,4 +277,26 @@ test("a limited client sees when to try again, and an unreachable server is name
   await page.getByText("The server cannot be reached.").waitFor();
   await page.emulateMedia({ colorScheme: "dark" });
   await expectUsable(page);
+});
+
+test("without authentication, an operator retries a failed job and sees that no audit entry failed", async () => {
+  const { session_id } = await createSession({});
+  // A session that has not ended cannot be archived, so each attempt fails.
+  const env = { ...process.env, ...inject("stores") };
+  const job = /\d+/.exec(synckairos(["jobs", "run", "archive", session_id], env))?.[0];
+  const { page, refused } = await openConsole("#jobs");
+  const row = page.getByRole("row").filter({ hasText: new RegExp(`^${job}archive`) });
+  await row.filter({ hasText: "failed" }).waitFor(); // The page reads the list again while a job is open.
+  await row.getByText("has not ended").waitFor();
+  await expectUsable(page, WIDTHS);
+  const answer = page.waitForResponse((each) => each.url().endsWith(`/v1/jobs/${job}/retry`));
+  await press(page, `Retry: ${job}`);
+  expect((await answer).status()).toBe(200);
+  await row.filter({ hasText: "failed" }).waitFor();
+  await page.getByRole("link", { name: "Failed entries" }).click();
+  await hasState(page, "empty");
+  await press(page, "Retry all entries");
+  await page.locator("#request-list code").filter({ hasText: "/v1/failed-entries/retry" }).waitFor({ state: "attached" });
+  await expectUsable(page);
+  expect(refused).toEqual([]);
 });

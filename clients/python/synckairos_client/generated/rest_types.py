@@ -2123,6 +2123,71 @@ class PatchTenant(TypedDict):
     origins: NotRequired[list[str] | None]
 
 
+class JobView(TypedDict):
+    """A background job."""
+
+    job_id: int
+    # Tenant of the data on which the job works
+    tenant: str
+    # Kind of the job, such as `export`
+    type: str
+    # Status of the session
+    status: Literal["queued", "running", "done", "failed"]
+    # Number of attempts, also those that did not end
+    attempts: int
+    params: dict[str, Any]
+    # Result of the job. While the job runs, it can have what the job has done so far
+    result: NotRequired[dict[str, Any]]
+    # Text of the fault of the last attempt
+    error: NotRequired[str]
+    # Instant of creation
+    created_at: str
+    # Earliest instant of the next attempt
+    due_at: str
+    # Instant at which the last attempt began
+    started_at: NotRequired[str]
+    # Instant at which the last attempt ended
+    finished_at: NotRequired[str]
+    # Duration of the last attempt in ms
+    duration_ms: NotRequired[int]
+
+
+class JobPage(TypedDict):
+    # The requested data
+    data: list[JobView]
+    # Value of `cursor` for the next page; null on the last page
+    next_cursor: str | None
+
+
+class SetAsideEntryView(TypedDict):
+    """A version that Postgres rejected. It stays in Redis until a retry succeeds."""
+
+    entry_id: str
+    tenant: NotRequired[str]
+    # A text that is no UUID if the data of the entry are invalid
+    session_id: NotRequired[str]
+    # Random id of the session's life in the store. The id changes only after data loss
+    epoch: NotRequired[str]
+    # Version of the session: begins at 1 and grows by 1 with each change
+    version: NotRequired[int]
+    attempts: int
+    first_failed_at: str
+    # Text of the error of Postgres at the last attempt
+    error: str
+
+
+class RetrySetAside(TypedDict):
+    """The entries to retry."""
+
+    # One entry. Default: all entries
+    entry_id: NotRequired[str]
+
+
+class RetriedEntries(TypedDict):
+    # Number of entries that a worker writes at its next sweep
+    retried: int
+
+
 class TimedCommand(TypedDict):
     """A command of a simulation. It is executed `at_ms` ms after the creation of the session."""
 

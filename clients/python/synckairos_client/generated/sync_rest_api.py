@@ -38,6 +38,8 @@ from synckairos_client.generated.rest_types import (
     EventPage,
     FinishBody,
     HoursPage,
+    JobPage,
+    JobView,
     JoinBody,
     LinkPage,
     LinkSecret,
@@ -61,6 +63,8 @@ from synckairos_client.generated.rest_types import (
     ReopenBody,
     RequestReconciliation,
     ResumeBody,
+    RetriedEntries,
+    RetrySetAside,
     RevocationPage,
     RevocationView,
     RotateSecret,
@@ -69,6 +73,7 @@ from synckairos_client.generated.rest_types import (
     SessionPage,
     SessionTokenView,
     SessionView,
+    SetAsideEntryView,
     SetPlanBody,
     SigningKeyPage,
     SigningKeyView,
@@ -1160,6 +1165,69 @@ class TenantsOperations:
         return answer
 
 
+class JobsOperations:
+    """Operations under `/v1/jobs`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        status: Literal["queued", "running", "done", "failed"] | None = None,
+        type: str | None = None,
+    ) -> JobPage:
+        """List background jobs, newest first.
+
+        `GET /v1/jobs`
+        """
+        answer: JobPage = self._call(
+            "GET", "/v1/jobs", query={"limit": limit, "cursor": cursor, "status": status, "type": type}
+        )
+        return answer
+
+    def get(self, job_id: str) -> JobView:
+        """Read a background job with its progress.
+
+        `GET /v1/jobs/{job_id}`
+        """
+        answer: JobView = self._call("GET", f"/v1/jobs/{path_part(job_id)}", has_data=True)
+        return answer
+
+    def retry(self, job_id: str, body: EmptyBody | None = None) -> JobView:
+        """Queue a failed job again.
+
+        `POST /v1/jobs/{job_id}/retry`
+        """
+        answer: JobView = self._call("POST", f"/v1/jobs/{path_part(job_id)}/retry", body=body, has_data=True)
+        return answer
+
+
+class FailedEntriesOperations:
+    """Operations under `/v1/failed-entries`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def list(self, *, limit: int | None = None) -> list[SetAsideEntryView]:
+        """List audit entries that were set aside, the oldest version first.
+
+        `GET /v1/failed-entries`
+        """
+        answer: list[SetAsideEntryView] = self._call("GET", "/v1/failed-entries", query={"limit": limit}, has_data=True)
+        return answer
+
+    def retry(self, body: RetrySetAside | None = None) -> RetriedEntries:
+        """Retry one or all audit entries that were set aside.
+
+        `POST /v1/failed-entries/retry`
+        """
+        answer: RetriedEntries = self._call("POST", "/v1/failed-entries/retry", body=body, has_data=True)
+        return answer
+
+
 class SimulateOperations:
     """Operations under `/v1/simulate`."""
 
@@ -1232,6 +1300,8 @@ class Api:
         self.members = MembersOperations(call)
         self.signing_keys = SigningKeysOperations(call)
         self.tenants = TenantsOperations(call)
+        self.jobs = JobsOperations(call)
+        self.failed_entries = FailedEntriesOperations(call)
         self.simulate = SimulateOperations(call)
         self.presets = PresetsOperations(call)
         self.time = TimeOperations(call)

@@ -112,7 +112,7 @@ async function showSection() {
   if (number !== shown) return;
   if (isSession) close = module.showSessionSection(root, parameter, caller, report);
   else if (isFigures) close = module.showFigures(root, report);
-  else module.showList(root, list, parameter, report);
+  else close = module.showList(root, list, parameter, report);
 }
 
 /** Show why a request failed, nothing for null. After 401 the page shows the sign-in form. */

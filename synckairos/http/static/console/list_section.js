@@ -4,10 +4,11 @@ import { button, confirmStep, element, field } from "../view/dom.js";
 import { request, withQuery } from "./requests.js";
 
 const LIMIT = 50;
+const REFRESH_MS = 2_000;
 
 /**
  * Show a list in `root`. `spec` is one of `LISTS`, `parameter` the id after the slash of the address, if the list belongs
- * to one entry of another list. `report(error)` shows why a request failed. Return a function that loads the list again.
+ * to one entry of another list. `report(error)` shows why a request failed. Return a function that ends the list.
  */
 export function showList(root, spec, parameter, report) {
   const path = typeof spec.path === "function" ? spec.path(parameter) : spec.path;
@@ -23,13 +24,19 @@ export function showList(root, spec, parameter, report) {
   let entries = [];
   let cursor = null;
   let loads = 0; // Only the newest load shows its entries.
+  let timer = null;
 
   root.append(filterForm(), ...(spec.create ? [createForm()] : []), secret, note, table, element("p", {}, more));
   load(null);
+  return () => {
+    loads += 1; // A running load does not show its entries any more.
+    clearTimeout(timer);
+  };
 
   /** Load the first page, or the page that `from` begins. */
   async function load(from) {
     const own = (loads += 1);
+    clearTimeout(timer);
     setState("loading", "Loading");
     const given = Object.fromEntries(filters.filter((each) => !each.isLocal).map(({ name, input }) => [name, input.value.trim()]));
     try {
@@ -39,12 +46,30 @@ export function showList(root, spec, parameter, report) {
       cursor = page.next_cursor ?? null;
       more.hidden = cursor === null;
       showRows();
+      refreshLater(own, given);
     } catch (error) {
       if (own !== loads) return;
       table.hidden = more.hidden = true;
       setState(error.status === 403 ? "forbidden" : error.status === 429 ? "limited" : "failed", "");
       report(error);
     }
+  }
+
+  /** Read the first page again after some seconds while its entries change by themselves. Rows are only replaced by others. */
+  function refreshLater(own, given) {
+    if (!spec.isLive?.(entries) || entries.length > LIMIT) return;
+    timer = setTimeout(async () => {
+      try {
+        const page = await request("GET", withQuery(path, { ...given, limit: LIMIT }));
+        if (own !== loads) return;
+        const isChanged = JSON.stringify(page.data) !== JSON.stringify(entries);
+        entries = page.data;
+        if (isChanged) showRows();
+        refreshLater(own, given);
+      } catch (error) {
+        if (own === loads) report(error);
+      }
+    }, REFRESH_MS);
   }
 
   function showRows() {
@@ -56,16 +81,21 @@ export function showList(root, spec, parameter, report) {
   }
 
   function rowOf(entry) {
-    const cells = spec.columns.map(([title, read], at) => {
+    const cells = spec.columns.map(([title, read, isBusy], at) => {
       const text = String(read(entry) ?? "");
       if (at === 0 && spec.link) return element("td", { "data-title": title }, element("a", { href: `#${spec.link(entry)}`, textContent: text }));
-      return element("td", { "data-title": title, textContent: text });
+      const cell = element("td", { "data-title": title, textContent: text });
+      if (isBusy?.(entry)) cell.append(" ", element("progress", { "aria-label": `${title}: not ended` }));
+      return cell;
     });
     if (hasActions) cells.push(element("td", { className: "actions", "data-title": "Actions" }, ...spec.actions(entry, parameter).map((action) => actionButton(action, cells[0].textContent))));
     return element("tr", {}, ...cells);
   }
 
-  const actionButton = (action, about) => button(action.label, () => act(action, about), { "aria-label": `${action.label}: ${about}`, className: action.isFinal ? "destructive" : "" });
+  function actionButton(action, about) {
+    const more = { "aria-label": `${action.label}: ${about}`, className: action.isFinal ? "destructive" : "" };
+    return button(action.label, () => act(action, about), more);
+  }
 
   /** Send the request of an action or of a form, then load the list again. Return whether it succeeded. */
   async function act({ label, method, path: target, body: given, isFinal, shows }, about) {
@@ -107,13 +137,13 @@ export function showList(root, spec, parameter, report) {
   }
 
   function createForm() {
-    const { label, fields, method = "POST", body: build, shows, isFinal } = spec.create;
+    const { label, fields, method = "POST", path: target = path, body: build, shows, isFinal } = spec.create;
     const inputs = fields.map(({ name, ...each }) => ({ name, label: field(each) }));
     const form = element("form", { className: "bar" }, ...inputs.map((each) => each.label), element("button", { textContent: label }));
     form.onsubmit = async (event) => {
       event.preventDefault();
       const values = Object.fromEntries(inputs.map((each) => [each.name, each.label.lastElementChild.value.trim()]));
-      if (await act({ label, method, path, body: build(values), shows, isFinal }, values.value ?? "")) form.reset();
+      if (await act({ label, method, path: target, body: build(values), shows, isFinal }, values.value ?? "")) form.reset();
     };
     if (fields.length === 0) return form;
     return element("details", {}, element("summary", { textContent: label }), form);

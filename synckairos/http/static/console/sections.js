@@ -12,10 +12,11 @@ const onlyFilled = (values) => Object.fromEntries(Object.entries(values).filter(
 
 /**
  * The lists, in the order of the navigation. `path` is the operation that lists them. `needs` is what the caller needs:
- * `any`, `admin`, `credentials` (an administrator while authentication is on) or `operator`. `columns` are pairs of a title
- * and a function from the entry to its text; `link` leads from the first column to another section. `actions(entry)` are
- * requests on one entry: `{label, method, path, body, isFinal}`; the page asks before a final one. `create` is a form for a
- * new entry.
+ * `any`, `admin`, `credentials` (an administrator while authentication is on), `operator`, or `operation` (an operator, or
+ * each caller while authentication is off). `columns` are a title, a function from the entry to its text, and perhaps a
+ * function that says whether the entry is being worked on. `link` leads from the first column to another section.
+ * `actions(entry)` are requests on one entry: `{label, method, path, body, isFinal}`; the page asks before a final one.
+ * `create` is a form for a new entry. `isLive(entries)` is whether the list is read again after some seconds.
  */
 export const LISTS = [
   {
@@ -252,6 +253,42 @@ export const LISTS = [
       body: onlyFilled,
     },
   },
+  {
+    id: "jobs",
+    title: "Jobs",
+    path: "v1/jobs",
+    needs: "operation",
+    filters: [{ name: "status", label: "Status", options: all(["queued", "running", "done", "failed"]) }, { name: "type", label: "Kind, such as export" }],
+    columns: [
+      ["Job", (each) => each.job_id],
+      ["Kind", (each) => each.type],
+      ["Tenant", (each) => each.tenant],
+      ["Status", (each) => each.status],
+      ["Progress", (each) => progressText(each), (each) => each.status === "running"],
+      ["Attempts", (each) => each.attempts],
+      ["Created", (each) => each.created_at],
+      ["Took", (each) => (each.duration_ms === undefined ? "" : `${(each.duration_ms / 1000).toFixed(1)} s`)],
+    ],
+    actions: (each) => (each.status === "failed" ? [{ label: "Retry", method: "POST", path: `v1/jobs/${each.job_id}/retry`, body: {} }] : []),
+    isLive: (entries) => entries.some(({ status }) => status === "queued" || status === "running"),
+  },
+  {
+    id: "failed-entries",
+    title: "Failed entries",
+    path: "v1/failed-entries",
+    needs: "operation",
+    columns: [
+      ["Entry", (each) => each.entry_id],
+      ["Tenant", (each) => each.tenant],
+      ["Session", (each) => each.session_id],
+      ["Version", (each) => each.version],
+      ["Attempts", (each) => each.attempts],
+      ["Fails since", (each) => each.first_failed_at],
+      ["Error", (each) => each.error],
+    ],
+    actions: (each) => [{ label: "Retry", method: "POST", path: "v1/failed-entries/retry", body: { entry_id: each.entry_id } }],
+    create: { label: "Retry all entries", path: "v1/failed-entries/retry", fields: [], body: () => ({}) },
+  },
 ];
 
 /**
@@ -259,7 +296,9 @@ export const LISTS = [
  * `needs` is a value of `LISTS`.
  */
 export function mayOpen(caller, needs) {
-  if (caller.role === "operator") return needs === "operator";
+  if (caller.role === "operator") return needs === "operator" || needs === "operation";
+  // While authentication is off there is no operator, and each caller has full access.
+  if (needs === "operation") return caller.role === "admin" && caller.kind === "anonymous";
   if (needs === "any") return caller.role !== "admin";
   if (needs === "admin") return caller.role === "admin";
   return needs === "credentials" && caller.role === "admin" && caller.kind !== "anonymous";
@@ -282,4 +321,10 @@ function attemptsText({ attempts, next_try_at: next }) {
   if (last) texts.push(`last: ${last.status_code ?? last.error ?? ""}`);
   if (next) texts.push(`next: ${next}`);
   return texts.join(", ");
+}
+
+/** Return what a job has done so far, its result, or its error, in one text. */
+function progressText({ result, error }) {
+  const parts = Object.entries(result ?? {}).filter(([, value]) => typeof value !== "object").map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`);
+  return [...(error ? [error] : []), ...parts].join(", ");
 }
