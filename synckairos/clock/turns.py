@@ -115,9 +115,7 @@ def comes_too_late(state: Session, command: Switch, now_ms: int) -> bool:
     if state.status is not Status.RUNNING or deadline_ms is None or now_ms < deadline_ms:
         return False
     active = state.active_participant
-    if active is None or active.lag is None:
-        return True
-    if command.current_participant_id not in (None, active.participant_id):
+    if active is not None and command.current_participant_id not in (None, active.participant_id):
         return False
     receipt = _compensate_lag(state, command, now_ms).lag_receipt
     return receipt is None or now_ms - receipt.compensated_ms >= deadline_ms
