@@ -1,4 +1,4 @@
-"""Static files of the pages. The links in their HTML get the public sub-path of this server."""
+"""Static files of the pages: HTML with the public sub-path of this server in its links, and code without comments."""
 
 import hashlib
 import re
@@ -17,11 +17,19 @@ _INDEX = "index"
 
 _COMMON_HEAD = b"<!-- head.html -->"  # The file static/head.html replaces this line: tags that most pages have.
 
+_CODE_TYPES = {".js": "text/javascript", ".css": "text/css"}
+
+# Comments that have lines of their own. The file demo/sdk.js is minified, so it has no other comments.
+_COMMENT_LINES = re.compile(rb"^[ \t]*(?://.*|/\*(?:[^*]|\*(?!/))*\*/[ \t]*)\n", re.MULTILINE)
+
 _SESSION_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 class PageFiles(StaticFiles):
-    """Static files of one folder. Its HTML with the sub-path is rendered one time, at construction."""
+    """Static files of one folder. Its HTML and its code are rendered one time, at construction.
+
+    The HTML gets the sub-path. The code loses its comments, which are about a fifth of it.
+    """
 
     def __init__(
         self,
@@ -40,25 +48,35 @@ class PageFiles(StaticFiles):
         self._pages = {each.stem: read_page(each, root_path) for each in folder.glob("*.html")}
         if index is not None:
             self._pages[_INDEX] = read_page(index, root_path)
+        self._code = {
+            each.relative_to(folder).as_posix(): (_COMMENT_LINES.sub(b"", each.read_bytes()), _CODE_TYPES[each.suffix])
+            for each in folder.rglob("*")
+            if each.suffix in _CODE_TYPES
+        }
         self._headers = {name.decode(): value.decode() for name, value in page_headers}
         self._session_page = session_page
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Return the file at `path` of the folder, or the page of this name without `.html`.
 
-        Overrides Starlette's method, because the HTML comes from memory.
+        Overrides Starlette's method, because HTML and code come from memory.
         """
         response = await self._get_response(path, scope)
         response.headers.update(self._headers)
         return response
 
     async def _get_response(self, path: str, scope: Scope) -> Response:
-        page = await self.find_page(path) if scope["method"] in ("GET", "HEAD") else None
-        if page is None:
+        if scope["method"] not in ("GET", "HEAD"):
             return await super().get_response(path, scope)
-        etag = f'"{hashlib.md5(page, usedforsecurity=False).hexdigest()}"'
-        media_type = "application/json" if path.endswith(".json") else "text/html"
-        response = Response(page, media_type=media_type, headers={"etag": etag})
+        page = await self.find_page(path)
+        if page is not None:
+            content, media_type = page, "application/json" if path.endswith(".json") else "text/html"
+        elif path in self._code:
+            content, media_type = self._code[path]
+        else:
+            return await super().get_response(path, scope)
+        etag = f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
+        response = Response(content, media_type=media_type, headers={"etag": etag})
         if self.is_not_modified(response.headers, Headers(scope=scope)):
             return NotModifiedResponse(response.headers)
         return response

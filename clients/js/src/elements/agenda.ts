@@ -2,6 +2,7 @@
 import { formatClock, isFinal, type Session, type Watch } from "../index.js";
 import { agendaOf, type AgendaRow, type AgendaView } from "./agenda-rows.js";
 import { ACTIVE, part, SessionElement, setText } from "./base.js";
+import { joined, say, timeOfDay, type TextName } from "./texts.js";
 
 const STYLE = `
 :host { display: block; container-type: inline-size; font-family: var(--sync-agenda-font, system-ui, sans-serif);
@@ -33,12 +34,11 @@ li[data-status=done] [part=title] { color: var(--sync-agenda-detail-color, inher
 /** Milliseconds between two paintings. Expected starts also change during a pause, when no clock changes its text. */
 const PAINT_EVERY_MS = 1000;
 
-const STATUS_WORDS: Record<AgendaRow["status"], string> = {
-  pending: "",
-  next: "next",
-  running: "now",
-  paused: "paused",
-  done: "done",
+const STATUS_TEXTS: Partial<Record<AgendaRow["status"], TextName>> = {
+  next: "agenda.next",
+  running: "agenda.now",
+  paused: "clock.paused",
+  done: "agenda.done",
 };
 
 /** The items of a session with a plan. Empty for a session without one. */
@@ -54,7 +54,6 @@ export class SyncAgenda extends SessionElement {
 
   constructor() {
     super(STYLE);
-    this.#progress.setAttribute("aria-label", "planned time that is over");
     this.#said.className = "said";
     this.#said.setAttribute("aria-live", "polite");
     this.#summary.append(this.#offset, this.#end);
@@ -76,8 +75,9 @@ export class SyncAgenda extends SessionElement {
     const session = this.watch?.shown ?? null;
     const view = session && agendaOf(session, this.nowMs());
     this.#progress.hidden = !view;
+    if (view) this.#progress.setAttribute("aria-label", say("agenda.progress"));
     setText(this.#offset, view && session ? offsetWords(session, view) : missingWords(session, this.errorText));
-    setText(this.#end, view?.endMs ? `expected end ${timeOfDay(view.endMs)}` : "");
+    setText(this.#end, view?.endMs ? say("agenda.end", { time: timeOfDay(view.endMs) }) : "");
     this.#progress.value = view?.progress ?? 0;
     const rows = view?.rows ?? [];
     while (this.#list.children.length > rows.length) this.#list.lastElementChild?.remove();
@@ -95,7 +95,7 @@ export class SyncAgenda extends SessionElement {
   #sayCurrent(rows: AgendaRow[]): void {
     const current = rows.find(({ status }) => status === "running");
     if (!current || current.id === this.#current) return;
-    if (this.#current !== null) this.#said.textContent = `${current.title} has begun`;
+    if (this.#current !== null) this.#said.textContent = say("agenda.begun", { title: current.title });
     this.#current = current.id;
   }
 }
@@ -114,42 +114,41 @@ function paintRow(element: HTMLElement, row: AgendaRow): void {
   else element.removeAttribute("aria-current");
   setText(title, row.title);
   setText(time, timeWords(row));
-  setText(detail, [STATUS_WORDS[row.status], row.owner].filter(Boolean).join(" · "));
+  const status = STATUS_TEXTS[row.status];
+  setText(detail, [status ? say(status) : "", row.owner].filter(Boolean).join(" · "));
   setText(start, startWords(row));
 }
 
 const duration = (ms: number) => formatClock(ms, { tenths: "never" });
 
-const timeOfDay = (ms: number) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-
 /** Return the time of an item: planned before it begins, then used of planned, with the difference in words. */
 function timeWords({ status, usedMs, plannedMs, overMs }: AgendaRow): string {
   if (status === "pending" || status === "next") return duration(plannedMs);
-  const difference = overMs === 0 ? "" : `, ${duration(Math.abs(overMs))} ${overMs > 0 ? "over" : "under"}`;
-  return `${duration(usedMs)} of ${duration(plannedMs)}${difference}`;
+  const difference = overMs === 0 ? "" : say(overMs > 0 ? "agenda.over" : "agenda.under", { time: duration(Math.abs(overMs)) });
+  return joined([say("agenda.used", { used: duration(usedMs), planned: duration(plannedMs) }), difference]);
 }
 
 function startWords({ plannedStartMs, expectedStartMs }: AgendaRow): string {
-  const planned = plannedStartMs === null ? "" : `planned ${timeOfDay(plannedStartMs)}`;
-  const expected = expectedStartMs === null ? "" : `expected ${timeOfDay(expectedStartMs)}`;
+  const planned = plannedStartMs === null ? "" : say("agenda.planned", { time: timeOfDay(plannedStartMs) });
+  const expected = expectedStartMs === null ? "" : say("agenda.expected", { time: timeOfDay(expectedStartMs) });
   return [planned, expected].filter(Boolean).join(" · ");
 }
 
 function offsetWords(session: Session, { offsetMs }: AgendaView): string {
   switch (session.status) {
     case "pending":
-      return "not started";
+      return say("clock.waiting");
     case "completed":
     case "expired":
-      return "finished";
+      return say("clock.finished");
     case "cancelled":
-      return "cancelled";
+      return say("clock.cancelled");
     default: {
-      const paused = session.status === "paused" ? "paused, " : "";
-      if (!offsetMs) return `${paused}on time`;
-      return `${paused}${duration(Math.abs(offsetMs))} ${offsetMs > 0 ? "late" : "early"}`;
+      const paused = session.status === "paused" ? say("clock.paused") : "";
+      const time = duration(Math.abs(offsetMs ?? 0));
+      return joined([paused, say(!offsetMs ? "agenda.onTime" : offsetMs > 0 ? "agenda.late" : "agenda.early", { time })]);
     }
   }
 }
 
-const missingWords = (session: Session | null, error: string) => (session ? "This session has no agenda" : error);
+const missingWords = (session: Session | null, error: string) => (session ? say("agenda.none") : error);

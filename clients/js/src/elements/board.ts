@@ -2,6 +2,7 @@
 import type { Session, Watch } from "../index.js";
 import { ACTIVE, part, SessionElement, setText } from "./base.js";
 import { SyncClock } from "./clock.js";
+import { say } from "./texts.js";
 import { isRunning } from "./words.js";
 
 const STYLE = `
@@ -50,7 +51,7 @@ export class SyncBoard extends SessionElement {
       row.toggleAttribute("data-ended", hasEnded);
       setText(row.firstElementChild as Element, name);
     });
-    setText(this.#note, session && rows.length === 0 ? "no clock to show" : session ? "" : this.errorText);
+    setText(this.#note, session && rows.length === 0 ? say("clock.none") : session ? "" : this.errorText);
   }
 
   #row(id: string | undefined): HTMLElement {
@@ -85,7 +86,7 @@ function rowsOf(session: Session): Row[] {
   }
   return session.participants.map((each) => ({
     id: each.participant_id,
-    name: each.display_name ?? `Participant ${each.participant_index + 1}`,
+    name: each.display_name ?? say("clock.participant", { n: each.participant_index + 1 }),
     isCurrent: each.status === undefined ? each.is_active : isRunning(session, each),
     hasEnded: each.status === "finished" || each.status === "expired",
   }));

@@ -2,6 +2,7 @@
 import { formatClock, UNKNOWN_TEXT, type TextFormat, type Watch } from "../index.js";
 import { part, SessionElement, setText } from "./base.js";
 import { playLowTime } from "./sound.js";
+import { joined, say } from "./texts.js";
 import { isRunning, lowTimeMs, milestoneWords, participantOf, phaseWords, statusWords } from "./words.js";
 
 const STYLE = `
@@ -13,6 +14,7 @@ const STYLE = `
 :host([data-low]) { color: var(--sync-clock-low-color, light-dark(#b3261e, #ffb4ab)); }
 :host([data-low]) [part=time]::before { content: var(--sync-clock-low-mark, "! "); }
 :host([face=stage]) { font-size: var(--sync-clock-stage-size, min(30vw, 60vh)); }
+[part=time] { direction: ltr; unicode-bidi: isolate; }
 [part=words] { display: block; font: var(--sync-clock-words-font, 0.8rem/1.4 system-ui, sans-serif); min-height: 1.4em; }
 :host([face=stage]) [part=words] { font-size: 0.15em; }
 .dim { opacity: 0.35; }
@@ -81,9 +83,9 @@ export class SyncClock extends SessionElement {
     const owner = participantOf(session, participant);
     const reading = this.watch?.reading(participant);
     const words = [statusWords(session, owner), reading ? phaseWords(session, reading, participant) : ""];
-    if (owner?.has_expired && session.status !== "expired") words.push("time is up");
-    setText(this.#words, [...new Set(words.filter(Boolean))].join(", "));
-    const label = owner?.display_name ?? "clock";
+    if (owner?.has_expired && session.status !== "expired") words.push(say("clock.expired"));
+    setText(this.#words, joined(words));
+    const label = owner?.display_name ?? say("clock.name");
     if (this.#time.getAttribute("aria-label") !== label) this.#time.setAttribute("aria-label", label);
     const hasTurn = owner === undefined || owner.status !== undefined ? isRunning(session, owner) : owner.is_active;
     this.toggleAttribute("data-active", hasTurn);

@@ -1,18 +1,11 @@
 // What a clock says in words, beside its digits. Pure.
 import type { RunningReading, Session, SessionParticipant } from "../index.js";
-
-export const plural = (count: number, word: string) => `${count} ${word}${count === 1 ? "" : "s"}`;
+import { joined, say } from "./texts.js";
 
 type Settings = { periods?: number };
 
-/** Words of a participant's clock in `individual`, in the order of a clock's life. */
-const CLOCK_WORDS: Record<NonNullable<SessionParticipant["status"]>, string> = {
-  waiting: "not started",
-  running: "",
-  paused: "paused",
-  finished: "finished",
-  expired: "time is up",
-};
+/** Statuses of a participant's clock in `individual`, in the order of a clock's life. */
+const CLOCK_STATUSES: NonNullable<SessionParticipant["status"]>[] = ["waiting", "running", "paused", "finished", "expired"];
 
 /** Return whether each participant has a clock of its own, which runs at the same time as the others. */
 export const isIndividual = (session: Session): boolean => session.sync_mode === "individual";
@@ -30,30 +23,29 @@ export const isRunning = (session: Session, owner: SessionParticipant | undefine
  * clock, and without a participant the number of clocks with each status.
  */
 export function statusWords(session: Session, owner?: SessionParticipant): string {
-  if (owner?.status !== undefined) return CLOCK_WORDS[owner.status];
+  if (owner?.status !== undefined) return owner.status === "running" ? "" : say(`clock.${owner.status}`);
   if (isIndividual(session) && session.status === "running") return countedStatuses(session);
   switch (session.status) {
     case "pending":
-      return "not started";
+      return say("clock.waiting");
     case "paused":
-      return session.pauses.some((each) => each.reason === "timeout") ? "paused at zero" : "paused";
-    case "expired":
-      return "time is up";
+      return say(session.pauses.some((each) => each.reason === "timeout") ? "clock.pausedAtZero" : "clock.paused");
     case "completed":
-      return "finished";
+      return say("clock.finished");
+    case "expired":
     case "cancelled":
-      return "cancelled";
+      return say(`clock.${session.status}`);
     default:
       return "";
   }
 }
 
 function countedStatuses(session: Session): string {
-  const counts = (Object.keys(CLOCK_WORDS) as (keyof typeof CLOCK_WORDS)[]).map((status) => ({
-    words: CLOCK_WORDS[status] || "running",
-    count: session.participants.filter((each) => each.status === status).length,
-  }));
-  return counts.filter(({ count }) => count > 0).map(({ words, count }) => `${count} ${words}`).join(", ");
+  const counts = CLOCK_STATUSES.map((status) => {
+    const n = session.participants.filter((each) => each.status === status).length;
+    return n === 0 ? "" : say("clock.counted", { n, status: say(`clock.${status}`) });
+  });
+  return joined(counts);
 }
 
 /** Return the phase of a clock in words, such as `overtime, period 2 of 3`. Empty if there is nothing to say. */
@@ -62,17 +54,17 @@ export function phaseWords(session: Session, reading: RunningReading, participan
   const { byoyomi } = (owner?.clock ?? session.clock) as { byoyomi?: Settings };
   const { phase, periods_left: periods, moves_left: moves, stage } = reading;
   const parts: string[] = [];
-  if ((reading.time_remaining_ms ?? 0) < 0) parts.push("overtime");
-  else if (reading.freeMs > 0) parts.push("delay");
-  if (stage !== undefined) parts.push(`stage ${stage + 1}`);
-  if (phase === "overtime") parts.push("overtime");
+  if ((reading.time_remaining_ms ?? 0) < 0) parts.push(say("clock.overtime"));
+  else if (reading.freeMs > 0) parts.push(say("clock.delay"));
+  if (stage !== undefined) parts.push(say("clock.stage", { n: stage + 1 }));
+  if (phase === "overtime") parts.push(say("clock.overtime"));
   if (periods !== undefined) {
     const total = byoyomi?.periods ?? periods;
-    parts.push(phase === "main" ? `${plural(periods, "period")} in reserve` : `period ${total - periods + 1} of ${total}`);
+    parts.push(phase === "main" ? say("clock.periodsLeft", { n: periods }) : say("clock.period", { n: total - periods + 1, total }));
   }
-  if (moves !== undefined && phase !== "main") parts.push(`${plural(moves, "move")} left`);
-  if (owner?.time_factor !== undefined) parts.push(`${owner.time_factor} × time`);
-  return [...new Set(parts)].join(", ");
+  if (moves !== undefined && phase !== "main") parts.push(say("clock.movesLeft", { n: moves }));
+  if (owner?.time_factor !== undefined) parts.push(say("clock.factor", { n: owner.time_factor }));
+  return joined(parts);
 }
 
 /** Return the remaining time in ms below which a clock with this initial time is low. */
@@ -87,6 +79,6 @@ const MILESTONES_S = [600, 300, 60, 30, 10, 0];
 export function milestoneWords(beforeMs: number, nowMs: number): string {
   const passed = MILESTONES_S.findLast((each) => beforeMs > each * 1000 && nowMs <= each * 1000);
   if (passed === undefined) return "";
-  if (passed === 0) return "time is up";
-  return passed >= 60 ? `${plural(passed / 60, "minute")} left` : `${passed} seconds left`;
+  if (passed === 0) return say("clock.expired");
+  return passed >= 60 ? say("clock.minutesLeft", { n: passed / 60 }) : say("clock.secondsLeft", { n: passed });
 }

@@ -226,18 +226,21 @@ test("a session without a plan has a link to its view instead of an agenda", asy
 
 test.each(["control", "desk", "agenda"])("the page /%s has at most 60 KiB, opens a session by its id, and says that one is missing", async (name) => {
   const { session_id } = await createSession(PLAN);
-  const { page, files, refused } = await openPage(name);
+  const { page, refused } = await openPage(name);
   await page.getByLabel("Session: its id or a link to it").fill("no id");
   await press(page, "Open");
   await page.getByText("This text has no id of a session.").waitFor();
   await expectUsable(page);
-  files.length = 0;
   await page.getByLabel("Session: its id or a link to it").fill(`http://elsewhere/${session_id.toUpperCase()}?x`);
   await press(page, "Open");
   await page.locator("html[data-state=live]").waitFor();
-  await page.waitForLoadState("networkidle");
-  await expectSmall(files);
   expect(refused).toEqual([]);
+  // A page that loads first has no file in the cache of the browser. Arabic has the largest file of texts.
+  const first = await openPage(`${name}/${session_id}?lang=ar`);
+  await first.page.locator("html[data-state=live]").waitFor();
+  await first.page.waitForLoadState("networkidle");
+  expect(first.files.every((each) => each.ok())).toBe(true);
+  await expectSmall(first.files);
   const missing = await openPage(`${name}/${crypto.randomUUID()}`);
   await missing.page.getByText("There is no such session").waitFor();
   await expectUsable(missing.page);

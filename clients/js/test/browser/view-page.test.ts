@@ -85,7 +85,7 @@ test("overtime is negative, or stops at zero, with the word", async () => {
 test("a fault of the link is said, and the view works", async () => {
   const { session_id } = await createSession();
   const { page } = await openView(session_id, { face: "clown" });
-  await page.getByText("This link has a fault: face must be chess or go or stage or sport.").waitFor();
+  await page.getByText("This link has a fault: face must be chess, go, stage, or sport.").waitFor();
   await page.locator("sync-board li").first().waitFor();
 });
 

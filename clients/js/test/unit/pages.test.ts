@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 // @ts-expect-error The script has no types.
-import { buildDemo, DEMO_FILE } from "../../scripts/build-pages.mjs";
+import { buildPages } from "../../scripts/build-pages.mjs";
 
-test("the built file of the demo page is fresh", async () => {
-  const built = (await buildDemo()) as string;
-  expect(readFileSync(DEMO_FILE as string, "utf8") === built, "stale: npm run pages").toBe(true);
+test("the built files of the pages are fresh", async () => {
+  for (const [path, built] of Object.entries((await buildPages()) as Record<string, string>)) {
+    expect(readFileSync(path, "utf8") === built, `${path} is stale: npm run pages`).toBe(true);
+  }
 });

@@ -5,7 +5,7 @@ import { currentToken, forgetSessions, forgetToken, hasToken } from "../demo/cre
 import { hasCredentialInFragment, takeCredentialFromFragment } from "../demo/link_credential.js";
 import { describeCaller, endSessionToken } from "../demo/rest.js";
 import { hideSignIn, setUpSignIn, showCaller, showSignIn } from "../demo/sign_in.js";
-import { $, button, copyText, element } from "../view/dom.js";
+import { $, button, element } from "../view/dom.js";
 import { onRequests } from "./requests.js";
 import { LISTS, mayOpen } from "./sections.js";
 
@@ -129,4 +129,17 @@ function showRequests(texts) {
       return element("li", {}, code, copy);
     }),
   );
+}
+
+/**
+ * Copy the text of the element `source`, and change the text of the button `from` to “Copied”. Without HTTPS a page cannot use
+ * the clipboard, so the text is selected instead.
+ */
+async function copyText(from, source) {
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    from.textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren(source);
+  }
 }

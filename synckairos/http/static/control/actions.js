@@ -18,7 +18,7 @@ export function neighbours(session) {
 }
 
 /**
- * Return the actions on the whole session, in the order of their buttons: `{id, label, command, args, isEnabled}`. If
+ * Return the actions on the whole session, in the order of their buttons: `{id, label, command, args, isEnabled}`. `label` is the name of a text. If
  * `needsTurn`, the command must name the turn that the page shows, so that a late press changes nothing. If `isFinalStep`, the
  * page asks before it sends the command.
  */
@@ -29,39 +29,39 @@ export function sessionActions(session) {
   if (!isIndividual(session)) {
     const { before } = neighbours(session);
     if (session.plan) {
-      add("back", "Previous item", "switch", { item_id: before?.item_id }, before !== null && isOpen(session), turn);
+      add("back", "action.previousItem", "switch", { item_id: before?.item_id }, before !== null && isOpen(session), turn);
     }
     if (hasTurns(session)) {
       const isPressed = session.status === "running" || (session.status === "paused" && allowsSwitchInPause(session));
       add("next", nextLabel(session), "switch", {}, isPressed && !isHeld(session), turn);
       if (hasEdition2(session) && session.between_turns === undefined && session.sync_mode === "per_cycle") {
-        add("hold", "End and wait", "switch", { hold: true }, session.status === "running", turn);
+        add("hold", "action.hold", "switch", { hold: true }, session.status === "running", turn);
       }
     }
   }
   const minute = (sign) => ({ delta_ms: sign * MINUTE_MS, ...adjustTarget(session) });
   if (session.sync_mode !== "count_up" || session.max_time_ms !== undefined) {
-    add("minus", "−1 min", "adjust", minute(-1), !isFinal(session), turn);
-    add("plus", "+1 min", "adjust", minute(1), !isFinal(session), turn);
+    add("minus", "action.minus", "adjust", minute(-1), !isFinal(session), turn);
+    add("plus", "action.plus", "adjust", minute(1), !isFinal(session), turn);
   }
   if (!isIndividual(session) && hasEdition2(session)) {
-    add("undo", "Undo last turn", "undo", {}, isOpen(session) && session.turn_number > (isHeld(session) ? 0 : 1), turn);
+    add("undo", "action.undo", "undo", {}, isOpen(session) && session.turn_number > (isHeld(session) ? 0 : 1), turn);
   }
   const canReopen = session.status === "expired" || session.status === "completed";
-  if (hasEdition2(session)) add("reopen", "Continue with 1 min more", "reopen", { delta_ms: MINUTE_MS }, canReopen);
-  add("complete", "Finish", "complete", {}, isOpen(session), { isFinalStep: true });
-  add("cancel", "Cancel session", "cancel", {}, !isFinal(session), { isFinalStep: true });
+  if (hasEdition2(session)) add("reopen", "action.reopen", "reopen", { delta_ms: MINUTE_MS }, canReopen);
+  add("complete", "action.finish", "complete", {}, isOpen(session), { isFinalStep: true });
+  add("cancel", "action.cancel", "cancel", {}, !isFinal(session), { isFinalStep: true });
   return actions;
 }
 
 /** Return the action of the largest button and of the space bar: start, pause or resume. */
 function mainAction(session) {
   const action = (label, command, isEnabled) => ({ id: "main", label, command, args: {}, isEnabled });
-  if (isFinal(session)) return action("Start", "start", false);
-  if (session.status === "pending") return action("Start", "start", true);
-  if (session.status === "running") return action("Pause", "pause", true);
-  if (isHeld(session)) return action(session.plan ? "Begin next item" : "Begin next turn", "resume", true);
-  return action("Resume", "resume", true);
+  if (isFinal(session)) return action("action.start", "start", false);
+  if (session.status === "pending") return action("action.start", "start", true);
+  if (session.status === "running") return action("action.pause", "pause", true);
+  if (isHeld(session)) return action(session.plan ? "action.beginItem" : "action.beginTurn", "resume", true);
+  return action("action.resume", "resume", true);
 }
 
 /** Return the actions on one participant, in the order of their buttons. */
@@ -75,25 +75,25 @@ export function participantActions(session, participant) {
     const { status } = participant;
     const isDone = status === "finished" || status === "expired";
     const isStarted = !isFinal(session);
-    add("start", "Start", "start", own, isStarted && status === "waiting");
-    if (status === "paused") add("pause", "Resume", "resume", own, isStarted);
-    else add("pause", "Pause", "pause", own, isStarted && status === "running");
-    add("finish", "Finish", "finish", own, isStarted && (status === "running" || status === "paused"));
-    if (isDone) add("reopen", "Continue with 1 min more", "reopen", { ...own, delta_ms: MINUTE_MS }, true);
+    add("start", "action.start", "start", own, isStarted && status === "waiting");
+    if (status === "paused") add("pause", "action.resume", "resume", own, isStarted);
+    else add("pause", "action.pause", "pause", own, isStarted && status === "running");
+    add("finish", "action.finish", "finish", own, isStarted && (status === "running" || status === "paused"));
+    if (isDone) add("reopen", "action.reopen", "reopen", { ...own, delta_ms: MINUTE_MS }, true);
   } else if (!session.plan && hasTurns(session)) {
     const isPossible = session.status === "running" && !participant.is_active;
-    const label = session.extend_on_switch_ms === undefined ? "Give the turn" : "Bid";
+    const label = session.extend_on_switch_ms === undefined ? "action.giveTurn" : "action.bid";
     add("turn", label, "switch", { next_participant_id: id }, isPossible, { needsTurn: true });
   }
   if (session.close_when_all_done) {
     const isDone = participant.done_turn === session.turn_number;
-    add("done", isDone ? "Done" : "Mark as done", "done", { participant_id: id }, session.status === "running" && !isDone, { needsTurn: true });
+    add("done", isDone ? "action.done" : "action.markDone", "done", { participant_id: id }, session.status === "running" && !isDone, { needsTurn: true });
   }
   if (isIndividual(session) || session.sync_mode === "per_participant") {
-    add("minus", "−1 min", "adjust", { delta_ms: -MINUTE_MS, ...own }, !isFinal(session));
-    add("plus", "+1 min", "adjust", { delta_ms: MINUTE_MS, ...own }, !isFinal(session));
+    add("minus", "action.minus", "adjust", { delta_ms: -MINUTE_MS, ...own }, !isFinal(session));
+    add("plus", "action.plus", "adjust", { delta_ms: MINUTE_MS, ...own }, !isFinal(session));
   }
-  add("remove", "Remove", "remove_participant", { participant_id: id }, !isFinal(session), { isFinalStep: true });
+  add("remove", "action.remove", "remove_participant", { participant_id: id }, !isFinal(session), { isFinalStep: true });
   return actions;
 }
 
@@ -101,7 +101,7 @@ export function participantActions(session, participant) {
 export function itemAction(session, item) {
   const isCurrent = item.item_id === (session.next_item_id ?? session.current_item_id);
   const args = { item_id: item.item_id };
-  return { id: `item-${item.item_id}`, label: "Go to", command: "switch", args, isEnabled: isOpen(session) && !isCurrent, needsTurn: true };
+  return { id: `item-${item.item_id}`, label: "action.goTo", command: "switch", args, isEnabled: isOpen(session) && !isCurrent, needsTurn: true };
 }
 
 /** Return whether a session has turns that a switch ends. */
@@ -110,10 +110,10 @@ function hasTurns(session) {
 }
 
 function nextLabel(session) {
-  if (session.between_turns === "hold") return session.plan ? "End item" : "End turn";
-  if (session.plan) return "Next item";
-  if (session.extend_on_switch_ms !== undefined) return "Bid";
-  return session.sync_mode === "per_cycle" ? "Next cycle" : "Next turn";
+  if (session.between_turns === "hold") return session.plan ? "action.endItem" : "action.endTurn";
+  if (session.plan) return "action.nextItem";
+  if (session.extend_on_switch_ms !== undefined) return "action.bid";
+  return session.sync_mode === "per_cycle" ? "action.nextCycle" : "action.nextTurn";
 }
 
 function allowsSwitchInPause(session) {

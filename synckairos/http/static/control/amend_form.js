@@ -1,6 +1,7 @@
 // The form that corrects the times of an ended session that measured the hours of one participant.
 
 import { button, element, field } from "../view/dom.js";
+import { text } from "../view/texts.js";
 
 const pad = (value) => String(value).padStart(2, "0");
 
@@ -17,9 +18,9 @@ const instantOf = (label) => new Date(label.lastElementChild.value).toISOString(
 export class AmendForm {
   element = element("form", { hidden: true });
   #send;
-  #from = instantField("Started", "");
-  #to = instantField("Ended", "");
-  #reason = field({ label: "Reason, for the audit", maxLength: 200 });
+  #from = instantField(text("edit.started"), "");
+  #to = instantField(text("edit.ended"), "");
+  #reason = field({ label: text("edit.reason"), maxLength: 200 });
   #replaces = element("input", { type: "checkbox" });
   #breaks = element("ul");
   #shown = ""; // The times that the fields show. Fields that the host has changed stay until the times change.
@@ -27,19 +28,19 @@ export class AmendForm {
 
   constructor(send) {
     this.#send = send;
-    const add = button("Add a break", () => this.#addBreak());
+    const add = button(text("edit.addBreak"), () => this.#addBreak());
     add.hidden = true;
     this.#replaces.onchange = () => (this.#breaks.hidden = add.hidden = !this.#replaces.checked);
     this.#breaks.hidden = true;
     this.element.append(
-      element("h3", { textContent: "Correct the times" }),
+      element("h3", { textContent: text("edit.times") }),
       this.#from,
       this.#to,
-      element("label", { className: "check" }, this.#replaces, " Replace the breaks"),
+      element("label", { className: "check" }, this.#replaces, ` ${text("edit.replaceBreaks")}`),
       this.#breaks,
       add,
       this.#reason,
-      element("button", { textContent: "Correct the times" }),
+      element("button", { textContent: text("edit.times") }),
     );
     this.element.onsubmit = (event) => {
       event.preventDefault();
@@ -59,8 +60,8 @@ export class AmendForm {
 
   #addBreak() {
     const { value } = this.#from.lastElementChild;
-    const row = element("li", {}, instantField("Break from", value), instantField("to", value));
-    row.append(button("Remove", () => row.remove(), { "aria-label": "Remove this break" }));
+    const row = element("li", {}, instantField(text("edit.breakFrom"), value), instantField(text("edit.breakTo"), value));
+    row.append(button(text("action.remove"), () => row.remove(), { "aria-label": text("edit.removeBreak") }));
     this.#breaks.append(row);
     row.querySelector("input").focus();
   }

@@ -2,6 +2,7 @@
 // if the host wants that. One stroke before zero, two at zero, three after it, as chairs of debates ring.
 
 import { keepChoice } from "../view/dom.js";
+import { text } from "../view/texts.js";
 
 const STORAGE_KEY = "synckairos-bell";
 const TONE_HZ = 1320;
@@ -52,10 +53,10 @@ function thresholdOf(session, timeMs) {
 }
 
 function wordsFor(thresholdMs) {
-  if (thresholdMs === 0) return "Time is up";
+  if (thresholdMs === 0) return text("status.expired");
   const seconds = Math.abs(Math.round(thresholdMs / 1000));
-  const text = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-  return thresholdMs > 0 ? `${text} left` : `${text} over`;
+  const time = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  return text(thresholdMs > 0 ? "control.timeLeft" : "control.timeOver", { time });
 }
 
 function ring(strokes) {

@@ -1,32 +1,17 @@
 // The page /control/{id}: a host controls one session. What the role of the caller does not allow is not on the page.
 
-import { uuid } from "../demo/rest.js";
+import { uuid } from "../demo/requests.js";
 import { AnnouncementDisplay } from "../view/announcement.js";
 import { $, confirmStep } from "../view/dom.js";
-import { openLiveSession, showElement, showTitle, turnText } from "../view/live_session.js";
+import { nameOf, openLiveSession, showElement, showTitle, turnText } from "../view/live_session.js";
+import { hasText, text } from "../view/texts.js";
 import { isFinal, itemAction, participantActions, sessionActions } from "./actions.js";
-import { setUpBell } from "./bell.js";
 import { LinkMaker } from "./link_maker.js";
 import { setUpShortcuts } from "./shortcuts.js";
 
 const OWN_BUDGETS = new Set(["per_participant", "per_group", "individual"]);
 const HOSTS = new Set(["controller", "admin"]);
 const MINUTE_MS = 60_000;
-
-const STATUS_WORDS = {
-  pending: "Not started",
-  running: "Running",
-  paused: "Paused",
-  expired: "Time is up",
-  completed: "Finished",
-  cancelled: "Cancelled",
-};
-
-const FAULT_TEXTS = {
-  TURN_OVER: "This turn was already over. Nothing was changed.",
-  NOT_ACTIVE_PARTICIPANT: "This participant does not have the turn any more. Nothing was changed.",
-  CANNOT_UNDO: "There is no turn to undo.",
-};
 
 const page = document.documentElement;
 const { client, watch, sessionId, end, readCaller } = openLiveSession({ show });
@@ -46,10 +31,10 @@ async function readRole() {
     if (watch.shown) show(watch.shown);
   } else if (caller.session_role) {
     const isParticipant = caller.session_role === "participant";
-    end("This link does not allow you to control the session. ");
+    end(`${text("control.notAllowed")} `);
     const other = document.createElement("a");
     other.href = new URL(`../${isParticipant ? "desk" : "view"}/${sessionId}`, import.meta.url).href;
-    other.textContent = isParticipant ? "Open the page of a participant" : "Open the view";
+    other.textContent = text(isParticipant ? "control.openDesk" : "control.openView");
     $("notice").append(other);
   }
 }
@@ -58,10 +43,11 @@ async function readRole() {
 
 function show(session) {
   showTitle(session);
-  document.title = `${$("title").textContent} · Control`;
-  const reasons = session.pauses.map(({ reason }) => reason).filter((each) => each !== "manual").join(", ");
+  document.title = text("control.title", { session: $("title").textContent });
+  const status = text(`status.${session.status}`);
+  const reasons = session.pauses.map(({ reason }) => reason).filter((each) => each !== "manual").map(reasonText).join(text("clock.comma"));
   $("status").hidden = $("clocks").hidden = false;
-  $("status").textContent = reasons ? `${STATUS_WORDS[session.status]}: ${reasons}` : STATUS_WORDS[session.status];
+  $("status").textContent = reasons ? text("status.because", { status, reasons }) : status;
   page.dataset.status = session.status;
   announcement.show(session);
   const isBoard = OWN_BUDGETS.has(session.sync_mode);
@@ -73,12 +59,19 @@ function show(session) {
   if (isHost) showControls(session);
 }
 
+/** Return the reason of a pause in words. A host can also write a reason, which is shown as written. */
+function reasonText(reason) {
+  return hasText(`reason.${reason}`) ? text(`reason.${reason}`) : reason;
+}
+
 function showControls(session) {
   showButtons($("actions"), sessionActions(session));
   showRows($("participants"), session.participants, (each) => each.participant_id, (row, each) => {
     const isHere = watch.presence?.participants.includes(each.participant_id) ?? false;
-    const name = each.display_name ?? `Participant ${each.participant_index + 1}`;
-    setText(row.firstElementChild, `${name}${each.is_active && !session.close_when_all_done ? ", has the turn" : ""}${isHere ? ", connected" : ""}`);
+    const name = nameOf(each);
+    const hasTurn = each.is_active && !session.close_when_all_done;
+    const words = [name, hasTurn ? text("control.hasTurn") : "", isHere ? text("control.isHere") : ""];
+    setText(row.firstElementChild, words.filter(Boolean).join(text("clock.comma")));
     showButtons(row.lastElementChild, participantActions(session, each), name);
   });
   $("join").hidden = isFinal(session);
@@ -90,25 +83,34 @@ function showControls(session) {
       showButtons(row.lastElementChild, [itemAction(session, each)], each.title ?? each.item_id);
     });
   }
-  $("bell-part").hidden = $("warning").hidden = !session.warnings_ms?.length && !session.plan?.some((each) => each.warnings_ms?.length);
+  if (session.warnings_ms?.length || session.plan?.some((each) => each.warnings_ms?.length)) showBell();
   $("unannounce").disabled = session.announcement === undefined;
   const mode = session.screen ?? "normal";
   for (const each of $("screens").querySelectorAll("input")) each.checked = each.value === mode;
   const { clients = 0 } = watch.presence ?? {};
-  setText($("presence"), clients === 1 ? "1 device is connected, this one included." : `${clients} devices are connected, this one included.`);
+  setText($("presence"), text("control.connected", { n: clients }));
   links.update(session);
   updateEditor?.(session);
+}
+
+/** The bell is loaded for the first state with warnings. Then it stays on the page, also if a later state has none. */
+async function showBell() {
+  if (!$("bell-part").hidden) return;
+  $("bell-part").hidden = $("warning").hidden = false;
+  const { setUpBell } = await import("./bell.js");
+  setUpBell(client, watch, $("bell"), $("warning"));
 }
 
 /** The editor of the session is loaded when the host opens it, because few hosts need it. */
 $("edit").ontoggle = async () => {
   $("edit").ontoggle = null;
   const { showEditor } = await import("./edit.js");
-  updateEditor = showEditor($("edit"), send, caller.session_role === "admin" ? remove : null);
+  updateEditor = showEditor($("edit"), send, caller.session_role === "admin" ? confirmAndRemove : null);
   updateEditor(watch.shown);
 };
 
-async function remove() {
+async function confirmAndRemove() {
+  if (!(await confirm(text("edit.delete"), text("edit.deleteNote")))) return;
   $("fault").textContent = "";
   await client.api.sessions.delete(sessionId).catch((error) => ($("fault").textContent = error.message));
 }
@@ -138,15 +140,15 @@ function showButtons(bar, actions, about) {
     button.classList.toggle("destructive", Boolean(action.isFinalStep));
     // A disabled button loses the focus, so that a keyboard user would begin at the top of the page again.
     button.setAttribute("aria-disabled", String(!action.isEnabled));
-    setText(button, action.label);
-    if (about) button.setAttribute("aria-label", `${action.label}: ${about}`);
+    setText(button, text(action.label));
+    if (about) button.setAttribute("aria-label", text("control.about", { action: text(action.label), name: about }));
     return button;
   });
   if (wanted.some((each, at) => bar.children[at] !== each) || bar.children.length !== wanted.length) bar.replaceChildren(...wanted);
 }
 
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+function setText(element, words) {
+  if (element.textContent !== words) element.textContent = words;
 }
 
 // -- what the host does -----------------------------------------------------------------------------------------------
@@ -154,7 +156,7 @@ function setText(element, text) {
 async function run(action) {
   if (!action.isEnabled) return;
   const turn = action.needsTurn ? watch.shown?.turn_number : undefined;
-  if (action.isFinalStep && !(await confirmStep(action.label))) return;
+  if (action.isFinalStep && !(await confirm(text(action.label)))) return;
   await send(action.command, action.args, turn === undefined ? {} : { expectedTurn: turn });
 }
 
@@ -165,9 +167,15 @@ async function send(command, args, options = {}) {
     await watch.command(command, args, options);
     return true;
   } catch (error) {
-    $("fault").textContent = FAULT_TEXTS[error.code] ?? error.message;
+    const name = `error.${error.code}`;
+    $("fault").textContent = hasText(name) ? text(name) : error.message;
     return false;
   }
+}
+
+/** Ask before a step that cannot be taken back. Resolve to whether the host confirmed it. */
+function confirm(action, note) {
+  return confirmStep(action, note, { question: text("control.confirm", { action }), back: text("control.back") });
 }
 
 /** Do what a shortcut names: press a button of the session, or use the page. */
@@ -212,5 +220,5 @@ $("join").onsubmit = async (event) => {
 $("fullscreen").onclick = toggleFullScreen;
 $("show-help").onclick = () => $("help").showModal();
 $("close-help").onclick = () => $("help").close();
+for (const each of $("minutes").options) if (each.value) each.textContent = text("control.minutes", { n: Number(each.value) });
 setUpShortcuts($("shortcuts"), runShortcut);
-setUpBell(client, watch, $("bell"), $("warning"));

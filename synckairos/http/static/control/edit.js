@@ -1,14 +1,15 @@
 // The part of the control page that edits the session: title, labels, metadata, agenda, measured times, and deletion. It is
 // loaded when a host opens it.
 
-import { button, confirmStep, element, field } from "../view/dom.js";
+import { button, element, field } from "../view/dom.js";
+import { text } from "../view/texts.js";
 import { isFinal } from "./actions.js";
 import { AmendForm } from "./amend_form.js";
 import { PlanEditor } from "./plan_editor.js";
 
 /**
  * Fill `root` with forms. `send(command, args, options)` sends a command and returns whether the server accepted it. `remove`
- * deletes the session, null if the caller may not. Return a function that shows a newer state of the session. It does not
+ * asks and then deletes the session, null if the caller may not. Return a function that shows a newer state of the session. It does not
  * change a form that the host has begun to edit.
  */
 export function showEditor(root, send, remove) {
@@ -16,16 +17,12 @@ export function showEditor(root, send, remove) {
   const plan = new PlanEditor(send);
   const amend = new AmendForm(send);
   root.append(...forms.map(({ form }) => form), plan.element, amend.element);
-  if (remove) root.append(element("p", {}, button("Delete the session", () => confirmAndRemove(remove), { className: "destructive" })));
+  if (remove) root.append(element("p", {}, button(text("edit.delete"), remove, { className: "destructive" })));
   return (session) => {
     for (const each of forms) each.update(session);
     plan.update(session, isFinal(session));
     amend.update(session, isFinal(session));
   };
-}
-
-async function confirmAndRemove(remove) {
-  if (await confirmStep("Delete the session", "Its audit trail stays.")) await remove();
 }
 
 /**
@@ -59,10 +56,10 @@ function oneFieldForm({ label, save, tag, read, write }, send) {
 const titleForm = (send) =>
   oneFieldForm(
     {
-      label: "Title",
-      save: "Save the title",
+      label: text("edit.title"),
+      save: text("edit.saveTitle"),
       read: (session) => (typeof session.metadata?.title === "string" ? session.metadata.title : ""),
-      write: (text) => ["update_metadata", { metadata: { title: text || null } }],
+      write: (title) => ["update_metadata", { metadata: { title: title || null } }],
     },
     send,
   );
@@ -70,10 +67,10 @@ const titleForm = (send) =>
 const labelsForm = (send) =>
   oneFieldForm(
     {
-      label: "Labels, such as round=3 table=5",
-      save: "Save the labels",
+      label: text("edit.labels", { example: "round=3 table=5" }),
+      save: text("edit.saveLabels"),
       read: ({ labels = {} }) => Object.entries(labels).map(([key, value]) => `${key}=${value}`).join(" "),
-      write: (text, { labels = {} }) => ["update_session", { labels: mergePatch(labels, parseLabels(text)) }],
+      write: (pairs, { labels = {} }) => ["update_session", { labels: mergePatch(labels, parseLabels(pairs)) }],
     },
     send,
   );
@@ -81,30 +78,30 @@ const labelsForm = (send) =>
 const metadataForm = (send) =>
   oneFieldForm(
     {
-      label: "Metadata as JSON",
-      save: "Save the metadata",
+      label: text("edit.metadata"),
+      save: text("edit.saveMetadata"),
       tag: "textarea",
       read: ({ metadata }) => JSON.stringify(metadata ?? {}, null, 2),
-      write: (text, { metadata }) => ["update_metadata", { metadata: mergePatch(metadata ?? {}, parseObject(text)) }],
+      write: (json, { metadata }) => ["update_metadata", { metadata: mergePatch(metadata ?? {}, parseObject(json)) }],
     },
     send,
   );
 
 /** Return the labels of a text such as `round=3 table=5`. */
-function parseLabels(text) {
-  const pairs = text.split(/\s+/).filter(Boolean).map((each) => /^([^=]+)=(.+)$/.exec(each));
-  if (pairs.includes(null)) throw new Error("Each label is a key, an equals sign and a value, without spaces.");
+function parseLabels(words) {
+  const pairs = words.split(/\s+/).filter(Boolean).map((each) => /^([^=]+)=(.+)$/.exec(each));
+  if (pairs.includes(null)) throw new Error(text("edit.labelsFault"));
   return Object.fromEntries(pairs.map(([, key, value]) => [key, value]));
 }
 
-function parseObject(text) {
+function parseObject(json) {
   let value = null;
   try {
-    value = JSON.parse(text || "{}");
+    value = JSON.parse(json || "{}");
   } catch {
     // The text below also fits other JSON values.
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new Error("This text is no JSON object.");
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new Error(text("edit.metadataFault"));
   return value;
 }
 

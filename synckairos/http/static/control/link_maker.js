@@ -1,6 +1,9 @@
 // Makes links to the pages of a session, for the audience, another host or one participant.
 
 import { $ } from "../view/dom.js";
+import { LANGUAGES } from "../view/languages.js";
+import { nameOf } from "../view/live_session.js";
+import { text } from "../view/texts.js";
 
 const MAX_QR_BYTES = 180;
 const QR_CODE_URL = new URL("../demo-qr.svg", import.meta.url);
@@ -20,21 +23,20 @@ export class LinkMaker {
     $("local").hidden = !isOnlyThisDevice();
     $("make-link").onclick = () => this.#make();
     $("copy").onclick = () => copy();
-    $("link-for").onchange = hideLink;
+    $("link-for").onchange = $("link-language").onchange = hideLink;
+    const languages = Object.entries(LANGUAGES).map(([tag, name]) => new Option(name, tag));
+    $("link-language").replaceChildren(new Option(text("link.ownLanguage"), ""), ...languages);
   }
 
   /** Offer a link for each page that the session has, and for each participant. */
   update(session) {
-    const pages = [["view", "Audience"], ...(session.plan ? [["agenda", "Agenda"]] : []), ["control", "Another host"]];
-    const people = session.participants.map((each) => [
-      `desk ${each.participant_id}`,
-      each.display_name ?? `Participant ${each.participant_index + 1}`,
-    ]);
+    const pages = [["view", text("link.audience")], ...(session.plan ? [["agenda", text("control.agenda")]] : []), ["control", text("link.host")]];
+    const people = session.participants.map((each) => [`desk ${each.participant_id}`, nameOf(each)]);
     const options = [...pages, ...people];
     if (JSON.stringify(options) === this.#options) return;
     this.#options = JSON.stringify(options);
     const chosen = $("link-for").value;
-    $("link-for").replaceChildren(...options.map(([value, text]) => new Option(text, value, false, value === chosen)));
+    $("link-for").replaceChildren(...options.map(([value, label]) => new Option(label, value, false, value === chosen)));
     hideLink();
   }
 
@@ -52,6 +54,7 @@ export class LinkMaker {
   #plain(name, participant) {
     const url = new URL(`../${name}/${this.#sessionId}`, import.meta.url);
     if (participant) url.searchParams.set("participant", participant);
+    if ($("link-language").value) url.searchParams.set("lang", $("link-language").value);
     return url.href;
   }
 
@@ -73,7 +76,7 @@ function showLink(url) {
   $("link").href = url;
   $("link").textContent = url.replace(/^https?:\/\//, "");
   $("link").hidden = $("copy").hidden = false;
-  $("copy").textContent = "Copy";
+  $("copy").textContent = text("link.copy");
   $("qr").hidden = true;
   if (url.length <= MAX_QR_BYTES) drawQrCode(url);
 }
@@ -96,7 +99,7 @@ function hideLink() {
 async function copy() {
   try {
     await navigator.clipboard.writeText($("link").href);
-    $("copy").textContent = "Copied";
+    $("copy").textContent = text("link.copied");
   } catch {
     getSelection().selectAllChildren($("link")); // Without HTTPS there is no clipboard. The user can copy the selection.
   }

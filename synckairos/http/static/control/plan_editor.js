@@ -1,6 +1,7 @@
 // The editor of a plan. Items that have begun stay as they are; the others can be changed, moved, removed and added.
 
 import { button, element, field } from "../view/dom.js";
+import { text } from "../view/texts.js";
 
 const MINUTE_MS = 60_000;
 const SETTINGS = ["item_id", "title", "time_ms", "participant_id", "warnings_ms"];
@@ -23,10 +24,10 @@ export class PlanEditor {
     const bar = element(
       "p",
       { className: "bar" },
-      button("Add an item", () => this.#add()),
-      element("button", { textContent: "Save the agenda" }),
+      button(text("edit.addItem"), () => this.#add()),
+      element("button", { textContent: text("edit.saveAgenda") }),
     );
-    this.element.append(element("h3", { textContent: "Edit the agenda" }), this.#list, bar, this.#fault);
+    this.element.append(element("h3", { textContent: text("edit.agenda") }), this.#list, bar, this.#fault);
     this.element.onsubmit = (event) => {
       event.preventDefault();
       this.#save();
@@ -38,11 +39,11 @@ export class PlanEditor {
     this.element.hidden = !session.plan || isFinal;
     if (this.element.hidden) return;
     const items = session.plan.map((item) => ({ item: settingsOf(item), hasBegun: item.status !== "pending" }));
-    const text = JSON.stringify(items);
+    const json = JSON.stringify(items);
     this.#version = session.version;
-    if (text === this.#shown) return;
-    if (this.#isEdited) this.#fault.textContent = "The agenda has changed. Your changes are not saved.";
-    this.#shown = text;
+    if (json === this.#shown) return;
+    if (this.#isEdited) this.#fault.textContent = text("edit.agendaChanged");
+    this.#shown = json;
     this.#items = items;
     this.#isEdited = false;
     this.#showItems();
@@ -54,16 +55,18 @@ export class PlanEditor {
 
   #row({ item, hasBegun }, at) {
     const name = item.title ?? item.item_id;
-    if (hasBegun) return element("li", {}, element("span", { textContent: `${name}, has begun` }));
-    const title = field({ label: "Item", value: item.title ?? "", required: true, maxLength: 200 });
-    const minutes = field({ label: "Minutes", type: "number", min: "0.1", step: "any", required: true, value: String(item.time_ms / MINUTE_MS) });
+    if (hasBegun) return element("li", {}, element("span", { textContent: text("edit.hasBegun", { item: name }) }));
+    const title = field({ label: text("edit.item"), value: item.title ?? "", required: true, maxLength: 200 });
+    const minutes = field({ label: text("edit.minutes"), type: "number", min: "0.1", step: "any", required: true, value: String(item.time_ms / MINUTE_MS) });
     title.lastElementChild.oninput = ({ target }) => this.#change(() => (item.title = target.value));
     minutes.lastElementChild.oninput = ({ target }) => this.#change(() => (item.time_ms = Math.round(Number(target.value) * MINUTE_MS)));
+    const named = (label, onclick, more) =>
+      button(text(label), onclick, { ...more, "aria-label": text("control.about", { action: text(label), name }) });
     const canMoveUp = at > 0 && !this.#items[at - 1].hasBegun;
     const buttons = [
-      button("Earlier", () => this.#move(at, at - 1), { disabled: !canMoveUp, "aria-label": `Earlier: ${name}` }),
-      button("Later", () => this.#move(at, at + 1), { disabled: at === this.#items.length - 1, "aria-label": `Later: ${name}` }),
-      button("Remove", () => this.#remove(at), { "aria-label": `Remove: ${name}` }),
+      named("edit.earlier", () => this.#move(at, at - 1), { disabled: !canMoveUp }),
+      named("edit.later", () => this.#move(at, at + 1), { disabled: at === this.#items.length - 1 }),
+      named("action.remove", () => this.#remove(at)),
     ];
     return element("li", {}, title, minutes, element("div", {}, ...buttons));
   }

@@ -1,7 +1,7 @@
 // Links: the page redeems the link in the fragment `#link=…` of its address for a session token, which the tab keeps.
 
 import { forgetToken, keepToken, takeFromFragment, takeTokenFromFragment } from "./credential.js";
-import { redeemLink } from "./rest.js";
+import { redeemLink } from "./requests.js";
 
 const STORAGE_KEY = "synckairos-link"; // The link, only until the server has answered. A reload then tries again.
 const FINAL = new Set([400, 401]); // Statuses after which the same link is never accepted.

@@ -2,13 +2,13 @@
 
 import { sessionActions } from "../control/actions.js";
 import { $, element } from "../view/dom.js";
+import { text } from "../view/texts.js";
 import { hasToken } from "./credential.js";
 import { takeCredentialFromFragment } from "./link_credential.js";
 import { Refusal, createFromPreset, readPreset } from "./rest.js";
 import { Screen } from "./screen.js";
 import { USES } from "./uses.js";
 
-const STATUS_WORDS = { pending: "Not started", running: "Running", paused: "Paused", expired: "Time is up", completed: "Finished", cancelled: "Cancelled" };
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 const page = document.documentElement;
@@ -16,8 +16,8 @@ let screens = [];
 let chosen = null; // The name of the use that is shown.
 let isStarting = false;
 
-for (const [name, { title, text }] of Object.entries(USES)) {
-  const button = element("button", { type: "button", value: name, "aria-pressed": "false" }, element("b", { textContent: title }), element("span", { textContent: text }));
+for (const [name, { title, text: about }] of Object.entries(USES)) {
+  const button = element("button", { type: "button", value: name, "aria-pressed": "false" }, element("b", { textContent: title }), element("span", { textContent: about }));
   button.onclick = () => start(name);
   $("uses").append(element("li", {}, button));
 }
@@ -45,8 +45,8 @@ async function start(name) {
     $("stage-title").focus();
   } catch (error) {
     const isRefused = error instanceof Refusal && (error.status === 401 || error.status === 403);
-    const text = hasToken() ? "Your credential does not allow to create sessions." : "This server needs a credential. Sign in on the chess clock’s page first.";
-    $("fault").textContent = isRefused ? text : error.message;
+    const reason = hasToken() ? "Your credential does not allow to create sessions." : "This server needs a credential. Sign in on the chess clock’s page first.";
+    $("fault").textContent = isRefused ? reason : error.message;
   }
   isStarting = false;
 }
@@ -80,10 +80,10 @@ function show(session) {
   page.dataset.status = session.status;
   const [main] = sessionActions(session);
   $("main").hidden = screens.some(({ screen }) => screen.kind === "host"); // A host's screen has this button.
-  $("main").textContent = main.label;
+  $("main").textContent = text(main.label);
   $("main").setAttribute("aria-disabled", String(!main.isEnabled));
   $("main").onclick = () => main.isEnabled && screens[0].send(main);
-  $("status").textContent = STATUS_WORDS[session.status];
+  $("status").textContent = text(`status.${session.status}`);
   if ($("json").open) $("state").textContent = JSON.stringify(session, null, 2);
 }
 

@@ -4,6 +4,7 @@ import { participantActions, sessionActions } from "../control/actions.js";
 import { pressOf } from "../desk/press.js";
 import { element } from "../view/dom.js";
 import { showElement, turnText } from "../view/live_session.js";
+import { text } from "../view/texts.js";
 import { currentToken } from "./credential.js";
 import { connect } from "./sdk.js";
 import { screenButtons } from "./uses.js";
@@ -71,7 +72,8 @@ export class Screen {
     while (this.bar.children.length > actions.length) this.bar.lastChild.remove();
     actions.forEach((action, at) => {
       const button = this.bar.children[at] ?? this.bar.appendChild(element("button", { type: "button" }));
-      if (button.textContent !== action.label) button.textContent = action.label;
+      const label = text(action.label);
+      if (button.textContent !== label) button.textContent = label;
       button.setAttribute("aria-disabled", String(!action.isEnabled));
       button.onclick = () => action.isEnabled && this.send(action);
     });

@@ -52,14 +52,14 @@ export const USES = {
 const HIDDEN_ACTIONS = new Set(["complete", "cancel", "reopen"]);
 
 /**
- * Return the buttons of a screen: `{label, command, args, isEnabled, needsTurn}`. `actions` are the modules of the pages for
- * hosts and participants: `{sessionActions, participantActions, pressOf}`.
+ * Return the buttons of a screen: `{label, command, args, isEnabled, needsTurn}`. `label` is the name of a text. `actions` are
+ * the modules of the pages for hosts and participants: `{sessionActions, participantActions, pressOf}`.
  */
 export function screenButtons(screen, session, { sessionActions, participantActions, pressOf }) {
   if (screen.kind === "view") return [];
   if (screen.kind === "host") return sessionActions(session).filter((each) => !HIDDEN_ACTIONS.has(each.id));
   const participant = session.participants[screen.participant];
-  const bid = session.extend_on_switch_ms === undefined ? null : participantActions(session, participant).find((each) => each.label === "Bid");
+  const bid = session.extend_on_switch_ms === undefined ? null : participantActions(session, participant).find((each) => each.label === "action.bid");
   if (bid) return [bid];
   const { label, command, args } = pressOf(session, participant);
   return [{ label, command, args, isEnabled: command !== null }];

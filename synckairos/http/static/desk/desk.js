@@ -1,7 +1,8 @@
 // The page /desk/{id}: one large button for one participant, or for two participants at the ends of one phone.
 
 import { AnnouncementDisplay } from "../view/announcement.js";
-import { openLiveSession, showTitle, turnText } from "../view/live_session.js";
+import { nameOf, openLiveSession, showTitle, turnText } from "../view/live_session.js";
+import { hasText, text } from "../view/texts.js";
 import { pressOf } from "./press.js";
 
 const OWN_BUDGETS = new Set(["per_participant", "per_group", "individual"]);
@@ -9,8 +10,8 @@ const SOUND_KEY = "synckairos-desk-sound";
 const VIBRATE_MS = 30;
 const HOSTS = new Set(["controller", "admin"]);
 const FAULT_TEXTS = {
-  TURN_OVER: "This turn was already over.",
-  NOT_ACTIVE_PARTICIPANT: "It is not your turn any more.",
+  TURN_OVER: "desk.turnOver",
+  NOT_ACTIVE_PARTICIPANT: "desk.notYourTurn",
 };
 
 const $ = (id) => document.getElementById(id);
@@ -26,7 +27,7 @@ readRole();
 async function readRole() {
   caller = await readCaller();
   if (!caller) return;
-  if (caller.session_role === "viewer") end("This link does not allow to take part in the session");
+  if (caller.session_role === "viewer") end(text("desk.notAllowed"));
   else if (watch.shown) show(watch.shown);
 }
 
@@ -42,7 +43,7 @@ function show(session) {
   if (!caller) return;
   const ids = wantedIds();
   const missing = ids.some((id) => !session.participants.some((each) => each.participant_id === id));
-  if (missing) return end("This participant is not in the session");
+  if (missing) return end(text("desk.unknownParticipant"));
   $("choose").hidden = ids.length > 0;
   $("settings").hidden = ids.length === 0;
   if (ids.length === 0) return showChoice(session);
@@ -73,10 +74,10 @@ function makeSeats(ids, haveOwnClocks) {
 function showSeat({ id, element, name, button }, session) {
   const participant = session.participants.find((each) => each.participant_id === id);
   const { label, command, args } = pressOf(session, participant);
-  name.textContent = participant.display_name ?? `Participant ${participant.participant_index + 1}`;
+  name.textContent = nameOf(participant);
   element.setAttribute("aria-label", name.textContent);
   element.toggleAttribute("data-turn", command !== null);
-  if (button.textContent !== label) button.textContent = label;
+  if (button.textContent !== text(label)) button.textContent = text(label);
   button.setAttribute("aria-disabled", String(command === null));
   button.onclick = command && (() => press(command, args));
 }
@@ -87,7 +88,8 @@ async function press(command, args) {
   try {
     await watch.command(command, args);
   } catch (error) {
-    $("fault").textContent = FAULT_TEXTS[error.code] ?? error.message;
+    const name = FAULT_TEXTS[error.code] ?? `error.${error.code}`;
+    $("fault").textContent = hasText(name) ? text(name) : error.message;
   }
 }
 
@@ -99,13 +101,13 @@ function showChoice(session) {
       const url = new URL(location.href);
       url.searchParams.set("participant", each.participant_id);
       link.href = url.href;
-      link.textContent = each.display_name ?? `Participant ${each.participant_index + 1}`;
+      link.textContent = nameOf(each);
       const row = document.createElement("li");
       row.append(link);
       return row;
     }),
   );
-  if (session.participants.length === 0) $("choose-title").textContent = "This session has no participants";
+  if (session.participants.length === 0) $("choose-title").textContent = text("desk.noParticipants");
 }
 
 // -- the device -------------------------------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 // Shows the announcement of a session.
 
+import { text } from "./texts.js";
+
 const FLASH_MS = 6_000; // The animation in announcement.css takes as long.
 const MAX_TIMER_MS = 2 ** 31 - 1;
-const LABELS = { info: "", warning: "Attention: ", urgent: "Urgent: " };
+const LABELS = { warning: "announcement.warning", urgent: "announcement.urgent" };
 
 /** Shows the announcement in `element`. `nowMs` returns the server's time in ms since the Unix epoch, null if unknown. */
 export class AnnouncementDisplay {
@@ -28,10 +30,11 @@ export class AnnouncementDisplay {
     if (leftMs < Infinity) {
       this.#timer = setTimeout(() => this.show({ announcement }), Math.min(leftMs, MAX_TIMER_MS));
     }
-    const [label, text] = this.#element.children;
+    const [label, content] = this.#element.children;
     this.#element.dataset.tone = announcement.tone;
-    setText(label, LABELS[announcement.tone] ?? "");
-    setText(text, announcement.text);
+    const name = LABELS[announcement.tone];
+    setText(label, name ? `${text(name)} ` : "");
+    setText(content, announcement.text);
     if (announcement.announced_at === this.#announcedAt) return;
     this.#announcedAt = announcement.announced_at;
     const isNew = nowMs - Date.parse(announcement.announced_at) < FLASH_MS;
@@ -46,6 +49,6 @@ export class AnnouncementDisplay {
   }
 }
 
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+function setText(element, words) {
+  if (element.textContent !== words) element.textContent = words;
 }

@@ -25,31 +25,20 @@ export function field({ label, options, ...properties }) {
 }
 
 /**
- * Copy the text of the element `source`, and change the text of the button `from` to “Copied”. Without HTTPS a page cannot use
- * the clipboard, so the text is selected instead.
+ * Ask in a dialog before a step that cannot be taken back. Resolve to whether the user confirmed the step. `question` is the
+ * title of the dialog, and `back` the label of its other button.
  */
-export async function copyText(from, source) {
-  try {
-    await navigator.clipboard.writeText(source.textContent);
-    from.textContent = "Copied";
-  } catch {
-    getSelection().selectAllChildren(source);
-  }
-}
-
-/** Ask in a dialog before a step that cannot be taken back. Resolve to whether the user confirmed the step. */
-export function confirmStep(label, text = "") {
+export function confirmStep(label, text = "", { question = `${label}?`, back = "Back" } = {}) {
   return new Promise((resolve) => {
     let isConfirmed = false;
-    const title = element("h2", { id: "confirm-title", textContent: `${label}?` });
+    const title = element("h2", { id: "confirm-title", textContent: question });
     const dialog = element("dialog", { "aria-labelledby": title.id }, title);
     const confirm = () => {
       isConfirmed = true;
       dialog.close();
     };
     if (text) dialog.append(element("p", { textContent: text }));
-    const back = button("Back", () => dialog.close());
-    dialog.append(element("p", { className: "bar" }, button(label, confirm, { className: "destructive" }), back));
+    dialog.append(element("p", { className: "bar" }, button(label, confirm, { className: "destructive" }), button(back, () => dialog.close())));
     dialog.onclose = () => {
       dialog.remove();
       resolve(isConfirmed);

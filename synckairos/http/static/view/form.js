@@ -1,5 +1,6 @@
 // The page /view: a form that makes the link of a view and its QR code.
 
+import { LANGUAGES } from "./languages.js";
 import { writeOptions } from "./options.js";
 
 const UUID_INSIDE = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/; // A link to a session has its id.
@@ -19,6 +20,7 @@ function update() {
   const query = writeOptions({
     face: $("face").value,
     theme: $("theme").value,
+    lang: $("lang").value,
     message: $("message").value,
     freeze_overtime: $("freeze_overtime").checked ? "1" : "",
     bg: $("bg").checked ? "transparent" : "",
@@ -42,6 +44,7 @@ $("copy").onclick = async () => {
     getSelection().selectAllChildren($("link")); // Without HTTPS there is no clipboard. The user can copy the selection.
   }
 };
+$("lang").append(...Object.entries(LANGUAGES).map(([tag, name]) => new Option(name, tag)));
 form.oninput = update;
 form.onsubmit = (event) => event.preventDefault();
 const given = new URLSearchParams(location.search).get("session");

@@ -3,6 +3,7 @@
 import { currentToken } from "../demo/credential.js";
 import { isLinkWaiting, takeCredentialFromFragment } from "../demo/link_credential.js";
 import { connect, setDefaultClient } from "../demo/sdk.js";
+import { languageFault, text } from "./texts.js";
 
 const LIMITED = 429;
 const UNAUTHORIZED = 401;
@@ -11,26 +12,22 @@ const RETRY_MS = 5_000; // Used if the server does not say when to try again.
 const UUID = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const TOO_MANY_CONNECTIONS = 4520; // Close code.
 
-const TOKEN_ENDED = "The token of this link is not valid any more";
-const TOKEN_NEEDED = "This page needs a link with a token";
-const LINK_REFUSED = "This link is not valid, or it was used up";
-const LINK_FAILED = "This link cannot be opened now. Load the page again later";
-const NO_ACCESS = "This link does not reach the session";
-
 const ERROR_TEXTS = {
-  SESSION_NOT_FOUND: "There is no such session",
-  SESSION_DELETED: "This session was deleted",
-  FORBIDDEN: NO_ACCESS,
-  SUBSCRIPTION_REFUSED: NO_ACCESS,
+  SESSION_NOT_FOUND: "page.noSession",
+  SESSION_DELETED: "page.deleted",
+  FORBIDDEN: "page.noAccess",
+  SUBSCRIPTION_REFUSED: "page.noAccess",
 };
 
 /**
- * Watch the session whose id ends the path of the page. `show(session)` is called with each state. `faultText` is shown
- * while there is no text about the connection. The element `#notice` gets the texts, and the attribute `data-state` of the
+ * Watch the session whose id ends the path of the page. `show(session)` is called with each state. `faults`, which are texts
+ * about the options of the link, are shown while there is no text about the connection. The element `#notice` gets the texts, and the attribute `data-state` of the
  * document says `loading`, `live`, `lost`, `limited` or `ended`. `readCaller` returns the answer of `GET /v1/me` for the
  * session, or null if the page has ended.
  */
-export function openLiveSession({ show, faultText = "" }) {
+export function openLiveSession({ show, faults = [] }) {
+  const allFaults = [languageFault, ...faults].filter(Boolean).join("; ");
+  const faultText = allFaults && text("page.linkFault", { faults: allFaults });
   const hasLink = isLinkWaiting();
   const credential = takeCredentialFromFragment();
   const page = document.documentElement;
@@ -58,19 +55,19 @@ export function openLiveSession({ show, faultText = "" }) {
         return caller;
       } catch (error) {
         if (error.status !== LIMITED) {
-          if (error.status !== UNAUTHORIZED) end(`The rights of this link cannot be read: ${error.message}`);
+          if (error.status !== UNAUTHORIZED) end(text("page.noRights", { message: error.message }));
           return null; // After 401 the connection ends too, and its text says more.
         }
         const waitMs = error.retryAfterMs ?? RETRY_MS;
-        showLimit(`Too many requests from this device or its network. Trying again in ${Math.ceil(waitMs / 1000)} s`);
+        showLimit(text("page.limited", { n: Math.ceil(waitMs / 1000) }));
         await new Promise((resolve) => setTimeout(resolve, waitMs));
       }
     }
   }
 
-  function showLimit(text) {
-    if (text === limitText) return;
-    limitText = text;
+  function showLimit(words) {
+    if (words === limitText) return;
+    limitText = words;
     notify("", watch.state ? "live" : "loading");
     showConnection(client.state);
   }
@@ -79,24 +76,24 @@ export function openLiveSession({ show, faultText = "" }) {
   async function getToken() {
     const refusal = await credential;
     if (refusal) {
-      end(refusal.status === 401 ? LINK_REFUSED : LINK_FAILED);
+      end(text(refusal.status === 401 ? "page.linkRefused" : "page.linkFailed"));
       throw refusal;
     }
     return currentToken() ?? undefined;
   }
 
   function showConnection({ status, code }) {
-    if (status === "unauthorized") end(currentToken() === null ? TOKEN_NEEDED : TOKEN_ENDED);
-    else if (status === "closed" && code === TOO_MANY_CONNECTIONS) end("The server has too many connections. Load the page again later");
-    else if (status === "closed") end("The server has ended the connection");
-    else if (status === "reconnecting") notify(watch.state ? "Connection lost. The clock continues" : "The server cannot be reached. Trying again", "lost");
+    if (status === "unauthorized") end(text(currentToken() === null ? "page.tokenNeeded" : "page.tokenEnded"));
+    else if (status === "closed" && code === TOO_MANY_CONNECTIONS) end(text("page.tooManyConnections"));
+    else if (status === "closed") end(text("page.closed"));
+    else if (status === "reconnecting") notify(text(watch.state ? "page.reconnecting" : "page.unreachable"), "lost");
     else if (status === "connected" && watch.state) notify("", "live");
   }
 
   function showSession() {
     if (watch.error) {
-      const text = ERROR_TEXTS[watch.error.code];
-      if (text) end(text);
+      const name = ERROR_TEXTS[watch.error.code];
+      if (name) end(text(name));
     } else if (watch.shown) {
       if (client.state.status === "connected") notify("", "live");
       show(watch.shown);
@@ -104,18 +101,18 @@ export function openLiveSession({ show, faultText = "" }) {
   }
 
   /** Show a text about the connection, or the faults of the link if there is none. */
-  function notify(text, state) {
+  function notify(words, state) {
     if (isEnded) return;
     const isLimited = limitText !== "" && state !== "ended";
     page.dataset.state = isLimited ? "limited" : state;
-    notice.textContent = (isLimited ? limitText : text) || faultText;
+    notice.textContent = (isLimited ? limitText : words) || faultText;
     notice.hidden = notice.textContent === "";
   }
 
   /** Show that the page has nothing more to show, and why. */
-  function end(text) {
+  function end(words) {
     if (isEnded) return;
-    notify(text, "ended");
+    notify(words, "ended");
     isEnded = true;
     setTimeout(() => client.close());
   }
@@ -126,8 +123,8 @@ const isSessionToken = (token) => token?.startsWith("synckairos_") ?? false;
 /** Show the title of a session in the heading `#title` and in the title of the page. Return the title, empty if unset. */
 export function showTitle(session) {
   const title = typeof session.metadata?.title === "string" ? session.metadata.title : "";
-  document.getElementById("title").textContent = title || "Session";
-  document.title = `${title || "Session"} · SyncKairos`;
+  document.getElementById("title").textContent = title || text("page.session");
+  document.title = `${title || text("page.session")} · SyncKairos`;
   return title;
 }
 
@@ -138,9 +135,12 @@ export function showTitle(session) {
 export function turnText(session) {
   const item = session.plan?.find((each) => each.item_id === (session.next_item_id ?? session.current_item_id));
   const active = session.close_when_all_done ? undefined : session.participants.find((each) => each.is_active);
-  const text = [item && (item.title ?? item.item_id), active?.display_name].filter(Boolean).join(" · ");
-  return text && session.pauses.some(({ reason }) => reason === "hold") ? `Next: ${text}` : text;
+  const turn = [item && (item.title ?? item.item_id), active?.display_name].filter(Boolean).join(" · ");
+  return turn && session.pauses.some(({ reason }) => reason === "hold") ? text("page.next", { turn }) : turn;
 }
+
+/** Return the name of a participant, or its number if it has no name. */
+export const nameOf = (participant) => participant.display_name ?? text("clock.participant", { n: participant.participant_index + 1 });
 
 /** Show an element of the client for the session, or hide it. */
 export function showElement(element, isShown, attributes) {

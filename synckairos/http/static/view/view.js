@@ -3,6 +3,7 @@
 import { AnnouncementDisplay } from "./announcement.js";
 import { openLiveSession, showElement, showTitle, turnText } from "./live_session.js";
 import { readOptions } from "./options.js";
+import { anyOf, text } from "./texts.js";
 
 const OWN_BUDGETS = new Set(["per_participant", "per_group", "individual"]);
 
@@ -16,9 +17,13 @@ $("message").hidden = !options.message;
 $("message").textContent = options.message ?? "";
 if (options.freeze_overtime) for (const id of ["clock", "board"]) $(id).setAttribute("overtime", "frozen");
 
-const faultText = faults.length ? `This link has a fault: ${faults.join("; ")}.` : "";
-const { client, sessionId } = openLiveSession({ show, faultText });
+const { client, sessionId } = openLiveSession({ show, faults: faults.map(faultText) });
 const announcement = new AnnouncementDisplay($("announcement"), () => client.now());
+
+/** Return a fault of `readOptions` in words. */
+function faultText({ name, choices, ...values }) {
+  return text(`option.${name}`, { ...values, choices: choices && anyOf(choices) });
+}
 
 function show(session) {
   const layout = layoutOf(session);
