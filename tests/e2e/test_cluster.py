@@ -292,6 +292,7 @@ async def test_sessions_watchers_deadlines_and_audit_go_on_after_a_failover(flee
         await asyncio.gather(*(talks[0].wait_for_expiry(each) for each in countdowns))
         if fault == "killed primary":
             former.start()
-        await asyncio.to_thread(fleet.store.wait_until_complete)
+        else:
+            await asyncio.to_thread(fleet.store.wait_until_complete)
         await asyncio.gather(*(talk.wait_for_audit() for talk in talks))
     assert "Traceback" not in fleet.server.output
