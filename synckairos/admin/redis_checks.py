@@ -17,9 +17,10 @@ from synckairos.admin.redis_option_checks import (
 )
 from synckairos.admin.release_checks import check_releases
 from synckairos.config import PREFIX, Settings
-from synckairos.errors import StoreMisconfigured
+from synckairos.errors import StoreMisconfigured, StoreMoved
 from synckairos.store.connect import make_redis_client
 from synckairos.store.keys import Keys
+from synckairos.store.move_record import MOVED_FIELD, move_text
 from synckairos.store.permissions import Permissions
 from synckairos.store.sentinel import read_sentinel_states, sentinel_addresses
 from synckairos.store.store_settings import parse_partitions
@@ -49,6 +50,8 @@ async def check_redis(settings: Settings) -> list[CheckResult]:
     except (RedisError, OSError) as error:
         remedy = "start it, or set REDIS_URL to a running one"
         return [CheckResult("redis", False, f"{url}: {first_line(error)}", remedy)]
+    except StoreMoved as error:
+        return [CheckResult("store", False, error.message, "set them for all processes, and delete the former Redis")]
     except StoreMisconfigured as error:
         return [
             CheckResult("partitions", False, error.message, f"set the field to {PREFIX}PARTITIONS of the first process")
@@ -105,5 +108,8 @@ async def _check_sentinels(address: RedisAddress) -> CheckResult:
 
 
 async def _recorded_partitions(client: redis.asyncio.Redis, keys: Keys) -> int | None:
+    moved = await cast(Awaitable[bytes | None], client.hget(keys.fixed_settings, MOVED_FIELD))
+    if moved is not None:
+        raise StoreMoved(move_text(moved), moved)
     recorded = await cast(Awaitable[bytes | None], client.hget(keys.fixed_settings, "partitions"))
     return None if recorded is None else parse_partitions(recorded, keys)

@@ -55,6 +55,7 @@ from synckairos.errors.server import (
     OutboxFull,
     PortTaken,
     StoreMisconfigured,
+    StoreMoved,
     StoreRefused,
     StoreUnavailable,
 )
@@ -112,6 +113,7 @@ __all__ = [
     "SessionNotImported",
     "SigningKeyExists",
     "StoreMisconfigured",
+    "StoreMoved",
     "StoreRefused",
     "StoreUnavailable",
     "SyncKairosError",

@@ -103,6 +103,14 @@ class StoreMisconfigured(SyncKairosError):
     code = "STORE_MISMATCH"
 
 
+class StoreMoved(StoreMisconfigured):
+    """The store has moved to another Redis. `record` is the field `moved` of its settings (`store/move_record.py`)."""
+
+    def __init__(self, message: str, record: bytes) -> None:
+        super().__init__(message)
+        self.record = record
+
+
 class PortTaken(SyncKairosError):
     """Another process listens on the port. The server does not start."""
 

@@ -22,7 +22,7 @@ from synckairos.audit.drain_wakeups import (
 )
 from synckairos.audit.entry_rows import BatchRows
 from synckairos.config import Settings
-from synckairos.errors import StoreUnavailable
+from synckairos.errors import StoreMoved, StoreUnavailable
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.jobs.enqueue import JobQueue
@@ -34,6 +34,7 @@ from synckairos.members.nightly_schedule import NightlyMemberSchedule
 from synckairos.members.reconciliation_job import MemberReconciliationJob
 from synckairos.postgres.tenant_roles import require_roles
 from synckairos.process.arq_loop import daily_function, drain_function, job_function, run_arq_loop
+from synckairos.process.moved_store import RETRY_S, leave_moved_store, settings_after_move
 from synckairos.revocations.copier import RevocationCopier
 from synckairos.revocations.table import RevocationTable
 from synckairos.store.connect import check_store_settings, make_pipe
@@ -79,6 +80,27 @@ logger = log.get_logger(__name__)
 async def run_arq_worker(
     settings: Settings, postgres_outage: StoreOutage | None = None, *, sweep_s: float = SWEEP_INTERVAL_S
 ) -> None:
+    """Drain the outbox and run background jobs until cancelled, as `_run_on_store`. Follow the store if it moves."""
+    while True:
+        try:
+            await _run_on_store(settings, postgres_outage, sweep_s=sweep_s)
+        except* StoreMoved as group:
+            moved = group.exceptions[0]
+        else:
+            return
+        assert isinstance(moved, StoreMoved)  # no task has a group of its own
+        settings = await _follow(settings, moved)
+
+
+async def _follow(settings: Settings, moved: StoreMoved) -> Settings:
+    """Return the settings of the new store as soon as its Redis answers."""
+    while True:
+        with suppress(StoreUnavailable):
+            return await settings_after_move(settings, moved)
+        await asyncio.sleep(RETRY_S)
+
+
+async def _run_on_store(settings: Settings, postgres_outage: StoreOutage | None, *, sweep_s: float) -> None:
     """Drain the outbox and run background jobs until cancelled.
 
     If Redis or Postgres is unreachable, wait until it is reachable again. `postgres_outage` gets the reports about
@@ -110,7 +132,7 @@ async def run_arq_worker(
     try:
         if settings.auth == "required":
             await require_roles(writer.pool)
-        pipe = make_pipe(settings.redis_url, settings.redis_timeout_s)
+        pipe = make_pipe(settings.redis_url, settings.redis_timeout_s, move_key=keys.fixed_settings)
         pipe.outage = StoreOutage("redis", "REDIS_URL", _EFFECT)
         at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else make_arq_queue_outage()
         async with pipe:
@@ -144,6 +166,7 @@ async def run_arq_worker(
                 group.create_task(keep_running("jobs", run_jobs), name="jobs")
                 announce = partial(RunningReleases(pipe, keys).announce_until_cancelled, "worker")
                 group.create_task(keep_running("release", announce), name="release")
+                group.create_task(leave_moved_store(pipe, keys), name="move of the store")
                 fill_charges = partial(_fill_charges, charge_filler, sweep_s)
                 group.create_task(keep_running("charges", fill_charges), name="charges")
                 copier = RevocationCopier(

@@ -3,13 +3,11 @@
 This module is the composition root of an instance. It only creates components and passes dependencies to them.
 """
 
-import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
 
 from starlette.routing import WebSocketRoute
 
@@ -45,9 +43,10 @@ from synckairos.members.member_changes import MemberChanges
 from synckairos.members.requested_reconciliations import RequestedReconciliations
 from synckairos.members.table import MemberTable
 from synckairos.postgres.tenant_roles import require_roles
+from synckairos.process.compositions import Composition, Compositions
 from synckairos.process.interpreter_tuning import tune_gc, tune_thread_switches
+from synckairos.process.moved_store import wait_for_move
 from synckairos.process.process_group import ProcessGroup
-from synckairos.process.stop_signals import stop_on_signals
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.endpoint import WebSocketEndpoint
 from synckairos.realtime.event_stream_endpoint import EventStreamEndpoint
@@ -104,8 +103,6 @@ _POSTGRES_EFFECT = (
     "evicted sessions, webhook settings and changes of signing keys get a 503 until it is back"
 )
 
-BackgroundLoop = Coroutine[Any, Any, None]
-
 
 async def serve(
     settings: Settings, *, on_ready: Callable[[str], None] | None = None, group: ProcessGroup | None = None
@@ -129,9 +126,8 @@ async def serve(
         await stack.enter_async_context(tracing(settings.trace_ratio, "server"))
         if group is not None:
             await stack.enter_async_context(group.join())
-        server, loops = await stack.enter_async_context(_compose(settings, listener, group))
 
-        def announce_ready() -> None:
+        def announce_ready(server: Server) -> None:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             tune_gc()
             tune_thread_switches()
@@ -139,20 +135,15 @@ async def serve(
             if on_ready is not None:
                 on_ready(f"http://{host}:{server.port}{settings.root_path}")
 
-        # The first signal starts the drain. A second signal shortens the drain.
-        with stop_on_signals(server.stop):
-            async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(loop) for loop in loops]
-                await server.run_until_stopped(on_ready=announce_ready)
-                for task in running:
-                    task.cancel()
+        compositions = Compositions(lambda present, shared: _compose(present, shared, group))
+        await compositions.run(settings, listener, announce_ready)
     logger.info("stopped")
 
 
 @asynccontextmanager
 async def _compose(
     settings: Settings, listener: socket.socket, group: ProcessGroup | None
-) -> AsyncIterator[tuple[Server, list[BackgroundLoop]]]:
+) -> AsyncIterator[Composition]:
     """Open the stores and build all components. Yield the server and the background loops of the instance.
 
     The caller must run the server and the loops. The components are closed at the end of the block.
@@ -161,7 +152,9 @@ async def _compose(
     verifier = None if settings.auth == "none" else TokenVerifier.from_settings(settings, retired_keys)
     keys = Keys(settings.key_prefix, settings.partitions)
     async with AsyncExitStack() as stack:
-        pipe = await stack.enter_async_context(make_pipe(settings.redis_url, settings.redis_timeout_s))
+        pipe = await stack.enter_async_context(
+            make_pipe(settings.redis_url, settings.redis_timeout_s, move_key=keys.fixed_settings)
+        )
         keys = await check_store_settings(pipe, keys)
         # Set the outage log after the first connection. If the first connection fails, the process ends with an error
         # and needs no message about an outage.
@@ -356,7 +349,7 @@ async def _compose(
             ],
         )
         recovery = RecoveryLoop(sessions, history, service.generations, SessionIndexRebuilder(pipe, keys), keys)
-        yield (
+        yield Composition(
             Server(application, settings, hub, listener),
             [
                 keep_running("hub", hub.run_background_loops),
@@ -378,6 +371,7 @@ async def _compose(
                     else []
                 ),
             ],
+            partial(wait_for_move, pipe, keys),
         )
 
 

@@ -62,6 +62,9 @@ RESERVED_FILES = 256
 Such uses are store connections, HTTP requests, and connections that are refused because the instance is full.
 """
 
+HAND_OVER_S = 1.0
+"""Seconds within which a server closes its WebSocket connections, after another server has replaced it."""
+
 LOOP_CHECK_S = 0.025
 """Seconds between two measurements of the event loop's lag. A stall can be longer by this time than its measurement."""
 
@@ -197,6 +200,7 @@ class Server(uvicorn.Server):
         self._listener = listener
         self._timings = timings
         self._drain_s = settings.drain_timeout_s
+        self._close_sockets_s = settings.drain_timeout_s
         self._forced = asyncio.Event()
         """Event after a second call of `stop`."""
         self._on_drain: Callable[[], None] = lambda: None
@@ -231,6 +235,16 @@ class Server(uvicorn.Server):
         for connection in self.server_state.connections:
             if isinstance(connection, BoundedHttpProtocol):
                 connection.announce_connection_close()
+
+    def hand_over(self) -> None:
+        """Stop to accept connections, and start to drain, because another server of this process accepts them now.
+
+        All WebSocket connections are closed within `HAND_OVER_S` seconds, because they get no more messages.
+        """
+        for server in self.servers:
+            server.close()
+        self._close_sockets_s = min(HAND_OVER_S, self._drain_s)
+        self.stop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept connections on `sockets`, and to measure the lag of the event loop.
@@ -301,7 +315,7 @@ class Server(uvicorn.Server):
 
         `balancers_notice` waits until load balancers have read `/ready`. Only then the listening socket is closed.
         """
-        await asyncio.gather(self._hub.close_all_connections(self._drain_s), balancers_notice)
+        await asyncio.gather(self._hub.close_all_connections(self._close_sockets_s), balancers_notice)
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from msgspec import Struct
 
 from synckairos.clock.transition import EventType
-from synckairos.errors import OutboxFull
+from synckairos.errors import OutboxFull, StoreUnavailable
 from synckairos.principal import DEFAULT_TENANT
 from synckairos.session_names import split_session_name
 from synckairos.store.history_format import HistoryFormat
@@ -17,6 +17,7 @@ from synckairos.store.known_versions import KnownVersion
 from synckairos.store.lua_scripts import LuaScript, ScriptCall
 from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
+from synckairos.store.redis_errors import FENCED
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 from synckairos.store.stored_session import StoredSession, parse_stored_session
 from synckairos.telemetry.invalid_data import report_dropped_keys, reporting_invalid_data
@@ -168,6 +169,7 @@ class CommitKeys(NamedTuple):
     indexed_entries_key: str
     outbox_participants_key: str
     outbox_tenants_key: str
+    fence_key: str
 
 
 class CommitArguments(NamedTuple):
@@ -279,6 +281,8 @@ class CommitScript:
                 return Committed()
             case b"replay":
                 return AlreadyDecided(reply[1])
+            case b"fenced":
+                raise StoreUnavailable(FENCED)
             case b"full":
                 BACKLOG_REFUSALS.inc()
                 if reply[1] == b"tenant":
@@ -401,6 +405,7 @@ def _names_of_session(keys: Keys, session_name: str, is_cluster: bool) -> tuple[
         indexed_entries_key=keys.indexed_outbox_entries(partition),
         outbox_participants_key=keys.outbox_participants(partition),
         outbox_tenants_key=keys.outbox_tenants(partition),
+        fence_key=keys.fence(partition),
     )
     wake_up_channel = keys.wake_up_channel_of(partition, is_cluster=is_cluster)
     return tenant, names, keys.feed_channel(session_name), wake_up_channel

@@ -23,14 +23,17 @@ MAX_CONNECTIONS = 16
 logger = log.get_logger(__name__)
 
 
-def make_pipe(url: str, timeout_s: float) -> RedisPipe:
+def make_pipe(url: str, timeout_s: float, *, move_key: str | None = None) -> RedisPipe:
     """Return the shared connection to the store at `url`: one to a server, or one to each primary of a Cluster.
 
     It is opened by `async with`. `timeout_s` is the maximum number of seconds for connecting, and for each reply.
+    `move_key` is that of `RedisPipe`; a store in a Cluster cannot move.
 
     Raises: ValueError if the URL is not valid.
     """
-    return (ClusterPipe if parse_redis_url(url).cluster_nodes else RedisPipe)(url, timeout_s)
+    if parse_redis_url(url).cluster_nodes:
+        return ClusterPipe(url, timeout_s)
+    return RedisPipe(url, timeout_s, move_key=move_key)
 
 
 def make_redis_client(url: str, timeout_s: float) -> Redis:
@@ -70,16 +73,7 @@ async def check_store_settings(pipe: RedisPipe, keys: Keys) -> Keys:
             partitions, a newer release has written data that this release cannot read, or a setting is invalid.
         StoreUnavailable: Redis does not answer or temporarily refuses a command.
     """
-    with translated_errors():
-        policy = await _maxmemory_policy(pipe)
-    if policy is None:
-        logger.warning(
-            "eviction policy of redis not readable", setting="REDIS_URL", remedy="make sure that it is noeviction"
-        )
-    elif policy != "noeviction":
-        raise StoreMisconfigured(
-            f"Redis runs with maxmemory-policy {policy}, which loses sessions in full memory; set it to noeviction"
-        )
+    await check_eviction_policy(pipe)
     # A process must be able to start while Redis accepts no writes.
     stored = await read_fixed_settings(pipe, keys)
     if stored is None:
@@ -92,6 +86,23 @@ async def check_store_settings(pipe: RedisPipe, keys: Keys) -> Keys:
             f"set SYNCKAIROS_PARTITIONS={stored.partitions}"
         )
     return stored
+
+
+async def check_eviction_policy(pipe: RedisPipe) -> None:
+    """Check that Redis evicts no keys. If the user is not permitted to read the policy, log a warning.
+
+    Raises: StoreMisconfigured if the eviction policy is not `noeviction`. StoreUnavailable if Redis does not answer.
+    """
+    with translated_errors():
+        policy = await _maxmemory_policy(pipe)
+    if policy is None:
+        logger.warning(
+            "eviction policy of redis not readable", setting="REDIS_URL", remedy="make sure that it is noeviction"
+        )
+    elif policy != "noeviction":
+        raise StoreMisconfigured(
+            f"Redis runs with maxmemory-policy {policy}, which loses sessions in full memory; set it to noeviction"
+        )
 
 
 async def _maxmemory_policy(pipe: RedisPipe) -> str | None:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+from synckairos.errors import StoreUnavailable
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.pubsub_connection import PubSubConnection
-from synckairos.store.redis_errors import translated_errors
+from synckairos.store.redis_errors import FENCED, translated_errors
 from synckairos.store.shared_connection import Argument, RedisPipe, parse_time_ms
 from synckairos.telemetry.invalid_data import report_dropped_keys, report_invalid_data
 
@@ -73,16 +74,17 @@ class ControlStore:
         `keeps_reserve=True`; some entries were possibly added then. Otherwise return True. Pass `completes=True` only
         if the channel has all entries in Postgres after this call. There is then no maximum.
         """
+        names = [self._keys.control_position, self._keys.control_entries, self._keys.control_fence]
         few = [entries[at : at + ENTRIES_PER_CALL] for at in range(0, len(entries), ENTRIES_PER_CALL)] or [()]
         for at, each in enumerate(few):
             is_last = completes and at == len(few) - 1
             limit = 2**53 if completes else MAX_ENTRIES // 2 if keeps_reserve else MAX_ENTRIES
             args: list[Argument] = [self._keys.control_channel, secrets.token_hex(8), limit, int(is_last), *each]
             with translated_errors():
-                was_added, *dropped = await self._append_script(
-                    self._pipe, [self._keys.control_position, self._keys.control_entries], args
-                )
+                was_added, *dropped = await self._append_script(self._pipe, names, args)
             report_dropped_keys(dropped)
+            if was_added < 0:
+                raise StoreUnavailable(FENCED)
             if not was_added:
                 return False
         return True

@@ -143,6 +143,10 @@ class Keys(Struct, frozen=True, cache_hash=True):
         """Return the key of the lease of the instance that recovers a partition after data loss."""
         return self._for_partition("recovery", partition)
 
+    def fence(self, partition: int) -> str:
+        """Return the key of a fence. While it exists, commits of the partition are refused (`store/copy`)."""
+        return self._for_partition("fence", partition)
+
     def outbox(self, partition: int) -> str:
         """Return the key of the outbox stream of a partition."""
         return self._for_partition("outbox", partition)
@@ -203,6 +207,11 @@ class Keys(Struct, frozen=True, cache_hash=True):
         return f"{self.prefix}:store"
 
     @property
+    def copy_lease(self) -> str:
+        """Return the key of the lease of the process that copies this store to another Redis."""
+        return f"{self.prefix}:copy"
+
+    @property
     def running_releases(self) -> str:
         """Return the key of the sorted set of running releases, by the instant (ms) of their last announcement."""
         return f"{self.prefix}:releases"
@@ -261,6 +270,11 @@ class Keys(Struct, frozen=True, cache_hash=True):
     def control_entries(self) -> str:
         """Return the key of the sorted set of the entries of the control channel, by their numbers."""
         return f"{self.prefix}:{{control}}:entries"
+
+    @property
+    def control_fence(self) -> str:
+        """Return the key of the fence of the control channel. While it exists, no entries are added."""
+        return f"{self.prefix}:{{control}}:fence"
 
     @property
     def control_channel(self) -> str:

@@ -37,6 +37,7 @@ _RELEASE = ".3"
 
 _READS_TENANTS = (".2", _RELEASE)
 _READS_PACKED_HISTORY = (_RELEASE,)
+_FOLLOWS_MOVES = "-m"  # before the mark of the release, because earlier releases compare the end of a name
 
 BATCH_SIZE = 250
 """Number of sessions in one pipeline and in one message."""
@@ -183,7 +184,12 @@ class PresenceStore:
 
 def make_instance_name() -> str:
     """Return a new random name of an instance, which ends with the mark of this release."""
-    return secrets.token_hex(8) + _RELEASE
+    return secrets.token_hex(8) + _FOLLOWS_MOVES + _RELEASE
+
+
+def follows_moves(instance: str) -> bool:
+    """Return whether the name of an instance says that its release obeys fences, and follows a moved store."""
+    return instance.endswith(_FOLLOWS_MOVES + _RELEASE)
 
 
 def reads_tenants(instance: str) -> bool:

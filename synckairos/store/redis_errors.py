@@ -38,6 +38,10 @@ _INVALID_DATA = ("WRONGTYPE", "not an integer", "not a valid float", "user_scrip
 """Words of error replies about the content of a key. A Lua script that fails has also found such content."""
 
 
+FENCED = "The sessions are being moved to another store; try again shortly"
+"""Message of the error about a change that a fence refused. A copy of the store to another Redis sets the fence."""
+
+
 class ErrorReply(ResponseError):
     """An error reply to a command of the shared connection. `keys` are the Redis keys of the command."""
 

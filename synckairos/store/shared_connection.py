@@ -29,6 +29,8 @@ Argument = str | bytes | float
 RedisCommand = tuple[Argument, ...]
 """A Redis command: its name and its arguments."""
 
+MOVED = "the store has moved to another Redis"
+
 RECONNECT_S = (0.02, 0.5)
 """Seconds between two attempts to connect: maximum of the first delay, and of all delays."""
 
@@ -45,12 +47,17 @@ class RedisPipe:
     _part = "commands"
     """The name under which the connection reports outages."""
 
-    def __init__(self, url: str | RedisAddress, timeout_s: float) -> None:
+    def __init__(self, url: str | RedisAddress, timeout_s: float, *, move_key: str | None = None) -> None:
         """Create a connection to the Redis at `url`, which is opened by `async with`.
 
         `timeout_s` is the maximum number of seconds for connecting, and for each reply. For a URL of a Redis Cluster,
-        `make_pipe` of `store/connect.py` returns a `ClusterPipe`.
+        `make_pipe` of `store/connect.py` returns a `ClusterPipe`. `move_key` is the key of the hash whose field `moved`
+        shows that the store has moved. All commands fail then.
         """
+        self.moved = asyncio.Event()
+        """Set when the store has moved to another Redis. `move_record` is then the value of the field."""
+        self.move_record = b""
+        self._move_key = move_key
         self.outage = SilentOutage()
         self.primary_changed = asyncio.Event()
         """Set when a sentinel announces a failover. The attribute is then a new event, for the next failover."""
@@ -165,7 +172,16 @@ class RedisPipe:
         if self._connection is not None:
             self._connection.enqueue([pack_command(command)], find_call_series(command))
 
+    def leave_moved_store(self, record: bytes) -> None:
+        """Close the connection for good, because the store has moved. `record` is the value of the field `moved`."""
+        self.move_record = record
+        self.moved.set()
+        if self._connection is not None:
+            self._connection.close(RedisConnectionError(MOVED))
+
     async def _wait_connected(self) -> "RedisConnection":
+        if self.moved.is_set():
+            raise RedisConnectionError(MOVED)
         try:
             async with asyncio.timeout(self._timeout_s):
                 while self._connection is None:
@@ -191,6 +207,8 @@ class RedisPipe:
     async def _keep_connected(self) -> None:
         backoff = Backoff(*RECONNECT_S)
         while True:
+            if self.moved.is_set():
+                return
             try:
                 connection = await self._connect()
             except (OSError, TimeoutError, RedisError) as error:
@@ -244,10 +262,16 @@ class RedisPipe:
                 commands.append(("AUTH", *address.credentials))
             if address.db:
                 commands.append(("SELECT", address.db))
+            if self._move_key is not None:
+                commands.append(("HGET", self._move_key, "moved"))
             commands.append(("PING",) if self._primary is None else ("ROLE",))
             replies = await connection.send(
                 [pack_command(command) for command in commands], find_call_series(commands[0])
             )
+            if self._move_key is not None and isinstance(record := replies.pop(-2), bytes):
+                # No command may reach a store that has moved: another instance can have newer versions.
+                self.leave_moved_store(record)
+                raise RedisConnectionError(MOVED)
         for reply in replies:
             if isinstance(reply, RedisError):
                 raise reply

@@ -3,9 +3,10 @@
 They are in the hash `Keys.fixed_settings`. `store_format.py` describes the format.
 """
 
-from synckairos.errors import StoreMisconfigured
+from synckairos.errors import StoreMisconfigured, StoreMoved
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
+from synckairos.store.move_record import COPYING_FIELD, INCOMPLETE, MOVED_FIELD, move_text
 from synckairos.store.partition_tags import choose_balanced_tags
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe
@@ -25,12 +26,20 @@ async def read_fixed_settings(pipe: RedisPipe, keys: Keys) -> Keys | None:
     One round trip.
 
     Raises:
-        StoreMisconfigured: a newer release has written data that this release cannot read, or a setting is invalid.
+        StoreMoved: the store has moved to another Redis.
+        StoreMisconfigured: a newer release has written data that this release cannot read, a setting is invalid, or the
+            store is an incomplete copy.
         StoreUnavailable: Redis does not answer.
     """
     with translated_errors():
-        stored = await pipe.call("HMGET", keys.fixed_settings, "partitions", FORMAT_FIELD, "tags")
-    partitions, number, tags = stored
+        stored = await pipe.call(
+            "HMGET", keys.fixed_settings, "partitions", FORMAT_FIELD, "tags", MOVED_FIELD, COPYING_FIELD
+        )
+    partitions, number, tags, moved, copying = stored
+    if moved is not None:
+        raise StoreMoved(move_text(moved), moved)
+    if copying is not None:
+        raise StoreMisconfigured(INCOMPLETE)
     if parse_format(number, keys) > STORE_FORMAT:
         raise StoreMisconfigured(f"{newer_format_text(parse_format(number, keys))}: run the newer release")
     return None if partitions is None else _parse_keys(keys, partitions, number, tags)

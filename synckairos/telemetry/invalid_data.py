@@ -22,6 +22,7 @@ KINDS = frozenset(
         *("session", "history", "commands", "feed", "presence", "reserved", "stream", "ticket", "members"),
         *("recent", "digest", "rows"),
         *("aside-lists", "aside-events", "deadlines", "live", "generation", "recovery", "outbox", "store", "wake"),
+        *("fence", "copy"),
         *(
             "instances",
             "changes",

@@ -13,8 +13,11 @@ import pytest
 from websockets.asyncio.client import connect
 
 from synckairos.admin import doctor
+from synckairos.admin.outbox_drain import drain_outbox
+from synckairos.admin.store_copy import copy_store
 from synckairos.config import Settings
 from synckairos.embedded import Postgres, Valkey
+from synckairos.errors import StoreMisconfigured
 from synckairos.store.cluster_slots import slot_of_key
 from synckairos.store.connect import check_store_settings, make_pipe, make_redis_client
 from synckairos.store.feed import Feed
@@ -29,8 +32,11 @@ from tests.clusters import PRIMARIES, ClusterSetup, running_cluster
 from tests.conftest import copied_database
 from tests.e2e.conversation import DEADLINE_S, Conversation, conversation
 from tests.e2e.test_instances import request, v3
+from tests.integration.data_loss import create_started, switch
+from tests.integration.parts import open_parts
 from tests.integration.realtime.instances import receive_presence
 from tests.processes import Process
+from tests.redis_server import running_valkey
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -296,3 +302,29 @@ async def test_sessions_watchers_deadlines_and_audit_go_on_after_a_failover(flee
             await asyncio.to_thread(fleet.store.wait_until_complete)
         await asyncio.gather(*(talk.wait_for_audit() for talk in talks))
     assert "Traceback" not in fleet.server.output
+
+
+async def test_store_of_one_node_is_copied_to_a_cluster(fleet: Fleet, data_dir: Path) -> None:
+    folder = data_dir / f"copy-{uuid4().hex[:8]}"
+    folder.mkdir()
+    with running_valkey(folder) as source:
+        changes = {"redis_url": f"redis://127.0.0.1:{source.port}", "key_prefix": f"copy-{uuid4().hex[:8]}"}
+        settings = fleet.settings.model_copy(update={**changes, "partitions": 1})
+        async with open_parts(settings) as parts:
+            names = [await create_started(parts) for _ in range(20)]
+            documents = [await parts.pipe.call("HGET", parts.store.keys.session(name), "state") for name in names]
+        own = settings.model_copy(update={"queue_redis_url": settings.redis_url})
+        with pytest.raises(StoreMisconfigured, match="QUEUE_REDIS_URL"):
+            await copy_store(own, fleet.store.url, 64, lambda _: None)
+        result = await copy_store(settings, fleet.store.url, 64, lambda _: None)
+        assert result is not None
+        assert result.sessions == 20
+        moved = settings.model_copy(update={"redis_url": fleet.store.url, "partitions": 64})
+        async with open_parts(moved) as parts:
+            keys = parts.store.keys
+            assert [await parts.pipe.call("HGET", keys.session(name), "state") for name in names] == documents
+            for name in names:
+                await switch(parts, name)
+        assert await drain_outbox(moved) == 3 * 20
+        with pytest.raises(StoreMisconfigured, match="cannot be copied"):
+            await copy_store(moved, settings.redis_url, None, lambda _: None)

@@ -18,7 +18,7 @@ from synckairos.principal import Principal
 from synckairos.service.assembly import build_session_service
 from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.connect import check_store_settings
+from synckairos.store.connect import check_store_settings, make_pipe
 from synckairos.store.keys import Keys
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
@@ -70,7 +70,7 @@ class Parts:
 async def open_parts(settings: Settings, *, cold_timeout_s: float = COLD_TIMEOUT_S) -> AsyncIterator[Parts]:
     """Open the service layer as `process/server.py` does. A commit sends no wake-up."""
     keys = Keys(settings.key_prefix, settings.partitions)
-    async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_history_pool(settings) as pool:
+    async with make_pipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_history_pool(settings) as pool:
         keys = await check_store_settings(pipe, keys)
         cold_storage = ColdStorage(settings.archive_url)
         history = HistoryReader(pool, cold_storage, cold_timeout_s=cold_timeout_s)

@@ -15,6 +15,7 @@
 -- Returns {'ok', dropped key, …}
 --       | {'replay', record}: the command id already has an idempotency record
 --       | {'conflict', seconds, microseconds, epoch, version, deleted, due, document, audited, tag}: the stored session
+--       | {'fenced'}: the sessions of the partition are being moved to another store
 --       | {'full', limit}: the outbox has reached its limit of entries, bytes or age, or the tenant its share
 
 local session_key = KEYS[1]
@@ -27,6 +28,7 @@ local outbox_bytes_key = KEYS[7]
 local indexed_entries_key = KEYS[8]
 local outbox_participants_key = KEYS[9]
 local outbox_tenants_key = KEYS[10]
+local fence_key = KEYS[11] -- while it exists, a copy of the store is completed, and nothing is committed
 
 local session_id = ARGV[1] -- the name of the session: `<tenant>/<id>`, or the id in the default tenant
 local base_epoch = ARGV[2] -- the epoch that must be stored, '' if no session may be stored
@@ -149,6 +151,7 @@ local function is_share_used(tenant, max_bytes, min_entry_bytes, outbox_bytes)
   return most >= max_bytes
 end
 
+if redis.call('EXISTS', fence_key) == 1 then return {'fenced'} end
 if command_id ~= '' then
   local found = redis.call('HGET', records_key, command_id)
   if found then return {'replay', found} end

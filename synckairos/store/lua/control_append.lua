@@ -4,10 +4,12 @@
 -- uses write_replacing_invalid
 --
 -- KEYS  1 position (hash)  2 entries (sorted set: JSON by number; same hash tag)
+--       3 fence: while it exists, the store is being moved, and nothing is added
 -- ARGV  1 channel  2 a new random text  3 maximum number of entries  4 '1' if the set is complete after this call
 --       5… entries
--- Returns {1, or 0 if the set is full and nothing was added; dropped key; …}
+-- Returns {-1} at a fence, or {1, or 0 if the set is full and nothing was added; dropped key; …}
 
+if redis.call('EXISTS', KEYS[3]) == 1 then return {-1} end
 local generation = write('HGET', KEYS[1], 'generation')
 local count = write('ZCARD', KEYS[2])
 if #dropped > 0 or not generation then

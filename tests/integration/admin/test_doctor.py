@@ -14,6 +14,7 @@ from synckairos.admin.check_result import CheckResult, render_check
 from synckairos.config import Settings
 from synckairos.embedded import EmbeddedStoreFailed, Valkey
 from synckairos.store.keys import Keys
+from synckairos.store.move_record import MoveRecord
 from synckairos.store.running_releases import RunningReleases
 from synckairos.store.shared_connection import RedisPipe
 from tests.databases import add_later_migration
@@ -69,6 +70,11 @@ async def test_number_of_partitions_that_differs_from_the_store_fails(healthy: S
     with redis.Redis.from_url(redis_url) as client:
         client.hset(Keys(healthy.key_prefix).fixed_settings, "partitions", "x")
     assert "not a number" in (await failed_checks())["partitions"].result
+    record = MoveRecord("redis://:secret@new-host:6379/0", 64, "token").render()
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(Keys(healthy.key_prefix).fixed_settings, "moved", record)
+    moved = (await failed_checks())["store"].result
+    assert moved == "This store has moved: set REDIS_URL to redis://:***@new-host:6379/0 and SYNCKAIROS_PARTITIONS=64"
 
 
 async def test_running_processes_of_another_release_and_data_of_a_newer_release_fail(

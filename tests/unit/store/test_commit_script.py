@@ -104,6 +104,7 @@ def test_commit_in_the_default_tenant_has_the_keys_and_arguments_of_earlier_rele
             *(f"{sk}:{kind}:{SESSION}" for kind in ("session", "history", "commands")),
             *(f"{sk}:{kind}" for kind in ("deadlines", "outbox", "live")),
             *(f"{sk}:outbox:{kind}" for kind in ("bytes", "indexed", "participants", "tenants")),
+            f"{sk}:fence",
         ],
         [
             *(SESSION, "e1", 1, "t1", "press-1", b'["f","e1",2,null,null]', 1, "e1", "running", 0, 2_000, 50),

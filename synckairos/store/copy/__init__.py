@@ -1,0 +1,1 @@
+"""Copies of a running store to another Redis."""
