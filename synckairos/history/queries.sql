@@ -468,12 +468,19 @@ LIMIT %(limit)s;
 -- name: session_charges
 -- The charges of a session that count, of the versions before a version. The first column says whether all these charges
 -- are known. Without a charge, the result is one row without a participant. At most %(limit)s charges.
+--
+-- The order of the charges is that of the primary key of `sync_charges`. Without it, Postgres possibly reads all charges of
+-- the tenant, see `events`.
 SELECT
     s.version >= %(before_version)s - 1
     AND (s.charged_epoch, s.charged_version) IS NOT DISTINCT FROM (s.epoch, s.version),
     c.participant_id::text, c.began_at, c.ended_at
 FROM sync_sessions AS s
-LEFT JOIN sync_every_charge() AS c
+LEFT JOIN (
+    SELECT * FROM sync_every_charge()
+    WHERE tenant = %(tenant)s AND session_id = %(session_id)s
+    ORDER BY epoch, version, participant_id
+) AS c
     ON c.tenant = s.tenant AND c.session_id = s.session_id AND c.version < %(before_version)s AND NOT c.is_void
     AND (c.epoch = s.epoch OR EXISTS (
         SELECT FROM sync_events AS e

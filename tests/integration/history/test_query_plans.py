@@ -185,19 +185,31 @@ async def test_a_filter_reads_no_session_without_its_value(
     assert sum(rows for _, _, rows in found) == 0
 
 
-async def test_events_read_only_their_own_charges_before_postgres_knows_the_sizes_of_the_tables(
-    direct_database_url: str,
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        (
+            "events",
+            {
+                "after_at": "-infinity", "after_version": 0, "after_epoch": "", "snapshots": False, "limit": 101,
+                "max_bytes": 4 << 20,
+            },
+        ),
+        ("session_charges", {"before_version": 101, "limit": 10_001}),
+    ],
+    ids=["events", "session_charges"],
+)  # fmt: skip
+async def test_only_charges_of_the_session_are_read_before_postgres_knows_the_sizes_of_the_tables(
+    direct_database_url: str, name: str, values: dict[str, Any]
 ) -> None:
     """Postgres then expects that a tenant has one charge, and one index for this charge seems as good as the other."""
     async with await psycopg.AsyncConnection.connect(direct_database_url) as owner:
         for statement in (INSERT_SESSIONS, INSERT_CHARGES):
-            cursor = psycopg.AsyncClientCursor(owner)
-            await cursor.execute(statement, {"sessions": 5, "size": 1})
+            await psycopg.AsyncClientCursor(owner).execute(statement, {"sessions": 5, "size": 1})
         await owner.execute(
             "SELECT set_config('role', 'synckairos_server', true), set_config('synckairos.tenant', 'default', true)"
         )
-        first_page = {"after_at": "-infinity", "after_version": 0, "after_epoch": "", "limit": 51, "max_bytes": 4 << 20}
-        found = await explain(owner, "events", {"session_id": uuid_of("s1"), "snapshots": False, **first_page})
+        found = await explain(owner, name, {"session_id": uuid_of("s1"), **values})
         await owner.rollback()
     charges = sum(rows for _, table, rows in found if table == "sync_charges")
-    assert 0 < charges <= 51, found
+    assert 0 < charges <= 100, found
