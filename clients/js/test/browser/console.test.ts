@@ -151,6 +151,29 @@ test("an operator registers, tests and deletes a webhook, and sees its deliverie
   await page.getByRole("link", { name: url }).waitFor({ state: "detached" });
 });
 
+test("a late answer for a list that was left does not change the section that is shown", async () => {
+  const { page } = await openConsole("#figures");
+  await hasState(page, "live");
+  let release = () => {};
+  const released = new Promise<void>((resolve) => (release = resolve));
+  await page.route("**/v1/webhooks*", async (route) => {
+    await released;
+    await route.fulfill({ status: 403, headers: { "Content-Type": "application/problem+json" }, body: '{"detail": "Too late"}' });
+  });
+  const asked = page.waitForRequest("**/v1/webhooks*");
+  await page.getByRole("link", { name: "Webhooks" }).click();
+  await asked;
+  await page.getByRole("link", { name: "Figures" }).click();
+  await hasState(page, "live");
+  const answered = page.waitForEvent("requestfinished", (each) => each.url().includes("/v1/webhooks"));
+  release();
+  await answered;
+  await press(page, "Read now");
+  await page.locator("#figures li").filter({ hasText: "Requests of this instance" }).getByText(/a second$/).waitFor();
+  expect(await page.locator("#fault").textContent()).toBe("");
+  await hasState(page, "live");
+});
+
 test("the figures are read from the metrics, with a chart of the last readings", async () => {
   const { page, refused } = await openConsole("#figures");
   await hasState(page, "live");
@@ -165,7 +188,7 @@ test("the figures are read from the metrics, with a chart of the last readings",
   expect(refused).toEqual([]);
 });
 
-test("an administrator makes and ends a key, a link, a member and a revocation", async () => {
+test("an administrator makes and revokes a key, and makes a link, a member and a revocation", async () => {
   const auth = inject("authUrl");
   const token = signToken();
   const { session_id } = await connectTo(auth, { token }).api.sessions.create({

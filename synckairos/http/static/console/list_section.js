@@ -8,7 +8,8 @@ const REFRESH_MS = 2_000;
 
 /**
  * Show a list in `root`. `spec` is one of `LISTS`, `parameter` the id after the slash of the address, if the list belongs
- * to one entry of another list. `report(error)` shows why a request failed. Return a function that ends the list.
+ * to one entry of another list. `report(error)` shows why a request failed. Return a function that ends the list: answers that
+ * come later then change nothing.
  */
 export function showList(root, spec, parameter, report) {
   const path = typeof spec.path === "function" ? spec.path(parameter) : spec.path;
@@ -25,10 +26,12 @@ export function showList(root, spec, parameter, report) {
   let cursor = null;
   let loads = 0; // Only the newest load shows its entries.
   let timer = null;
+  let isClosed = false;
 
   root.append(filterForm(), ...(spec.create ? [createForm()] : []), secret, note, table, element("p", {}, more));
   load(null);
   return () => {
+    isClosed = true;
     loads += 1; // A running load does not show its entries any more.
     clearTimeout(timer);
   };
@@ -104,9 +107,10 @@ export function showList(root, spec, parameter, report) {
     secret.hidden = true;
     try {
       const answer = await request(method, target, given);
+      if (isClosed) return true;
       if (shows) showSecret(answer.data[shows]);
     } catch (error) {
-      report(error);
+      if (!isClosed) report(error);
       return false;
     }
     await load(null);

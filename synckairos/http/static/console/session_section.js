@@ -64,6 +64,7 @@ export function showSessionSection(root, id, caller, report) {
       showSession();
       if (!past.hidden) await loadEvents();
     } catch (error) {
+      if (isClosed) return;
       root.dataset.state = error.status === 404 ? "empty" : "failed";
       report(error);
     }
@@ -77,8 +78,9 @@ export function showSessionSection(root, id, caller, report) {
 
   function showSession() {
     const session = watch.state;
+    if (isClosed) return;
     if (watch.error) report(watch.error);
-    if (!session || isClosed) return;
+    if (!session) return;
     const beginMs = Date.parse(session.created_at);
     const isFinal = FINAL.has(session.status);
     const endMs = Math.max(Date.parse(session.updated_at), isFinal ? 0 : (client.now() ?? Date.now()));
@@ -242,7 +244,7 @@ export function showSessionSection(root, id, caller, report) {
       const texts = found.length ? found : ["The newest deliveries have no message about this session."];
       deliveries.replaceChildren(...texts.map((textContent) => element("li", { textContent })));
     } catch (error) {
-      report(error);
+      if (!isClosed) report(error);
     }
   }
 
