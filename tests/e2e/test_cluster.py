@@ -280,7 +280,7 @@ async def test_sessions_are_recovered_after_all_primaries_lost_their_data(fleet:
         await asyncio.gather(*(talk.wait_for_audit() for talk in talks))
 
 
-@pytest.mark.parametrize("fault", ["planned failover", "killed primary"])
+@pytest.mark.parametrize("fault", ["planned failover", "suspended primary", "killed primary"])
 async def test_sessions_watchers_deadlines_and_audit_go_on_after_a_failover(fleet: Fleet, fault: str) -> None:
     async with conversations(fleet) as talks:
         slot = fleet.slot_of(talks[0].session_id)
@@ -289,9 +289,13 @@ async def test_sessions_watchers_deadlines_and_audit_go_on_after_a_failover(flee
         countdowns = [await talks[0].start_countdown(due_ms) for _ in range(4)]
         if fault == "planned failover":
             fleet.store.replica_of(former).ask("CLUSTER", "FAILOVER")
+        elif fault == "suspended primary":
+            former.suspend()
         else:
             former.kill()
         await asyncio.to_thread(fleet.store.wait_for_other_primary, slot, former)
+        if fault == "suspended primary":
+            former.resume()  # it serves its slots until it hears from the other nodes
         await becomes_ready(fleet.server)
         for talk in talks:
             await talk.command("switch")
