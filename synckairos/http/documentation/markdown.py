@@ -94,9 +94,13 @@ def render_markdown(text: str, file: str, image_size: ImageSize = lambda _: None
     tokens = parse_markdown(text)
     headings = find_headings(tokens)
     remaining = iter(headings)
-    for token in tokens:
+    # The list begins and ends with a block, so its first and last token are no text of a cell.
+    for before, token, after in zip([tokens[0], *tokens], tokens, [*tokens[1:], tokens[-1]], strict=False):
         if token.type == "heading_open":
             token.attrSet("id", next(remaining).anchor)
+        elif token.type == "inline" and not token.content and before.type == "th_open":
+            # Screen readers announce a header cell, so the empty corner of a table is no header cell.
+            before.tag = after.tag = "td"
         for child in token.children or ():
             if child.type == "image":
                 _set_image(child, file, image_size)

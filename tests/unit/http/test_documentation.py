@@ -136,6 +136,12 @@ def test_neighbouring_code_blocks_in_different_languages_are_tabs(languages: lis
     assert html.count("1 &lt; 2") == len(languages)
 
 
+def test_empty_corner_of_a_table_is_no_header_cell() -> None:
+    html = render_markdown("| | a |\n|---|---|\n| b | c |\n", "a.md").html
+    assert re.findall(r"<t[hd]>.*?</t[hd]>", html) == ["<td></td>", "<th>a</th>", "<td>b</td>", "<td>c</td>"]
+    assert "<th></th>" not in "".join(map(page, SITE.paths))
+
+
 def test_text_between_code_blocks_keeps_them_apart() -> None:
     assert "tabs" not in render_markdown("```bash\n1\n```\n\nor\n\n```js\n2\n```\n", "a.md").html
 
