@@ -148,3 +148,17 @@ test("a page has the language of the browser, a link names another one, and an u
   await host.locator("#link").click();
   await host.locator("html[lang=fr] #clock").getByText("pas commencé").waitFor();
 });
+
+test("a page whose texts cannot be loaded tries again", async () => {
+  const { session_id } = await createSession();
+  let requests = 0;
+  const page = await open(`${inject("serverUrl")}/view/${session_id}`, {}, async (each) => {
+    await each.clock.install();
+    await each.route("**/view/texts/*.json", (route) => ((requests += 1) === 1 ? route.fulfill({ status: 503 }) : route.continue()));
+  });
+  await expect.poll(async () => {
+    await page.clock.fastForward(2_000);
+    return requests;
+  }).toBe(2);
+  await page.getByText("not started").first().waitFor();
+});

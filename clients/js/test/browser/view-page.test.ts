@@ -193,13 +193,15 @@ test("the form makes the link of a view with its QR code", async () => {
   const { session_id } = await createSession();
   const { page, refused } = await openView("", { session: session_id });
   await page.getByLabel("Face").selectOption("sport");
+  await page.getByLabel("Language").selectOption("Deutsch");
   await page.getByLabel("Names").check();
-  const link = `${server()}/view/${session_id}?face=sport&hide=names`;
+  const link = `${server()}/view/${session_id}?face=sport&lang=de&hide=names`;
   await expect.poll(() => page.locator("#link").getAttribute("href")).toBe(link);
   await page.locator("#qr").waitFor();
   await expectUsable(page);
   await page.locator("#link").click();
   await isLive(page);
+  await page.getByText("nicht begonnen").first().waitFor();
   expect(refused).toEqual([]);
 });
 

@@ -16,6 +16,10 @@ test("a link without options has no query", () => {
   expect(read("")).toEqual({ options: { hide: [] }, faults: [] });
 });
 
+test("the language is left to the texts of the page", () => {
+  expect(read("lang=xx")).toEqual({ options: { hide: [] }, faults: [] });
+});
+
 test.each([
   ["face=clown", { name: "choice", option: "face", choices: ["chess", "go", "stage", "sport"] }],
   ["theme=", { name: "choice", option: "theme", choices: ["light", "dark"] }],
