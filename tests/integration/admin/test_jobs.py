@@ -69,6 +69,8 @@ async def test_wait_prints_the_result_and_exits_1_if_the_job_failed(audit: Audit
     await audit.drain()
     process = Process("worker", env=audit.settings.to_environment_variables())
     try:
+        # A job that waits two seconds for the start of the worker would add a line of progress.
+        process.wait_for_line(lambda line: "worker started" in line)
         code, (line,) = await run_command(audit.settings, "jobs", "run", "archive", life.session_id, "--wait")
         assert code == 0
         assert line.startswith("job 1 is done: ")
