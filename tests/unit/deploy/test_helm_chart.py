@@ -17,6 +17,7 @@ import pytest
 from synckairos import __version__
 from synckairos.cli import main
 from synckairos.config import Settings, env_variables_of
+from synckairos.config.loading import load as load_settings
 from synckairos.telemetry.metrics import WEBSOCKET_CONNECTIONS
 from tests.deployment_environment import PYTHON
 from tests.unit.docs.pages import DOCUMENTS, code_blocks
@@ -30,6 +31,17 @@ pytestmark = pytest.mark.skipif(not HAS_HELM, reason="the package with Helm has 
 
 Object = dict[str, Any]
 EXAMPLES = ("small", "managed", "large")
+DATABASE_URL = "postgresql://synckairos:secret@db.example.org/synckairos"
+SECRETS: dict[str, dict[str, str]] = {
+    "small": {},
+    "managed": {"REDIS_URL": "rediss://redis.example.org", "DATABASE_URL": DATABASE_URL},
+    "large": {
+        "REDIS_URL": "rediss+cluster://node1.example.org:6379,node2.example.org:6379",
+        "QUEUE_REDIS_URL": "rediss://queue.example.org",
+        "DATABASE_URL": DATABASE_URL,
+    },
+}
+"""The variables for the stores in the Secret of each set of values."""
 S3 = {"url": "s3://bucket/prefix"}
 REFUSED: dict[str, tuple[Object, str]] = {
     "two servers on the Valkey of the chart": (
@@ -148,6 +160,24 @@ def test_containers_run_commands_and_settings_that_exist(example: Object) -> Non
         assert {each["name"] for each in container["env"]} <= known, name
         assert container["envFrom"] == [{"secretRef": {"name": "synckairos"}}]
     assert commands == {"serve", "worker", "migrate"}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_processes_start_with_the_settings_of_the_pods_and_of_the_secret(
+    result: Object, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = {"JWT_SECRET": "x" * 64, "SYNCKAIROS_METRICS_TOKEN": "y" * 48, **SECRETS[name]}
+    for pod, spec in pod_specs(result["rendered"][name]["objects"]):
+        (container,) = spec["containers"]
+        if pod.endswith(("-valkey", "-postgres")):
+            continue
+        given = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+        with monkeypatch.context() as patch:
+            for variable, text in (given | secret).items():
+                patch.setenv(variable, text)
+            settings = load_settings()
+            assert settings.partitions == (64 if name == "large" else 1), pod
+            assert settings.redis_url.startswith("rediss+cluster://") == (name == "large"), pod
 
 
 def test_an_unknown_option_would_be_refused() -> None:
