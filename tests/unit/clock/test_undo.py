@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from synckairos.clock import engine
@@ -11,7 +12,7 @@ from synckairos.clock.earlier_turns import RestoredTurn, UndoCharge
 from synckairos.clock.first_edition_compatibility import as_first_edition
 from synckairos.clock.model import ExtendBy, Extensions, Group, Participant, Session, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
-from synckairos.clock.plan_item import PlanItem
+from synckairos.clock.plan_item import ItemStatus, PlanItem
 from synckairos.clock.recover_lost_session import recover_session
 from synckairos.clock.simulation import TimedCommand, simulate
 from synckairos.clock.stages import Stage, Stages
@@ -416,3 +417,14 @@ def test_simulation_finds_the_turn_that_an_undo_restores() -> None:
         (10_000, "cycle_switched"),
         (15_000, "turn_undone"),
     ]
+
+
+def test_stored_facts_without_a_member_have_its_value_of_a_new_session() -> None:
+    stored = b"""{"version":2,"at_ms":7,"participants":[{"participant_id":"A","remaining_ms":5}],
+        "groups":[{"group_id":"x","remaining_ms":6}],"items":[{"item_id":"y"}]}"""
+    turn = msgspec.json.decode(stored, type=RestoredTurn)
+    assert (turn.used_in_turn_ms, turn.used_ms, turn.cycles) == (0, 0, 0)
+    (person,), (group,), (item,) = turn.participants, turn.groups, turn.items
+    assert (person.used_ms, person.cycle_count, person.has_expired) == (0, 0, False)
+    assert (group.used_ms, group.has_expired) == (0, False)
+    assert (item.used_ms, item.status) == (0, ItemStatus.PENDING)
