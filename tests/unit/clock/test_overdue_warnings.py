@@ -185,3 +185,10 @@ def test_a_replayed_warning_of_an_earlier_release_came_as_if_there_was_no_free_t
         (-20_000,),
     )
     assert make_warning_without_free_time(state, T0 + 95_001) is None
+
+
+def test_earlier_releases_warned_early_only_in_the_overtime_of_a_running_turn() -> None:
+    creation = spec("per_participant", "A B", "overtime", warnings_ms=(20_000, -20_000))
+    for script in ("0 start", "0 start; 61 pause"):
+        state = play(creation, script).state
+        assert [make_warning_without_free_time(state, T0 + 1_000 * each) for each in (40, 61, 80)] == [None] * 3
