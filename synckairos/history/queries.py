@@ -99,7 +99,7 @@ class HistoryQueries:
             except TimeoutError:
                 raise StoreUnavailable("Too many reports are requested at the same time; try again shortly") from None
             with idle_wait(), charge_report():
-                return await self._run_within(REPORT_TIMEOUT_S, self._run_in_snapshot(tenant, report))
+                return await self._run_within(REPORT_TIMEOUT_S, lambda: self._run_in_snapshot(tenant, report))
 
     async def run(
         self,
@@ -133,12 +133,11 @@ class HistoryQueries:
                 raise StoreUnavailable("Too many queries are requested at the same time; try again shortly") from None
             if charges_time:
                 place.enter_context(charge_report())
-            return await self._run_within(timeout_s, self._fetch(tenant, name, values))
+            return await self._run_within(timeout_s, lambda: self._fetch(tenant, name, values))
 
-    async def _run_within(self, timeout_s: float, queries: Coroutine[Any, Any, T]) -> T:
+    async def _run_within(self, timeout_s: float, queries: Callable[[], Coroutine[Any, Any, T]]) -> T:
         began_s = time.monotonic()
         if began_s < self._fail_until_s:
-            queries.close()
             raise _unreachable()
         try:
             return await self._bounded.run(timeout_s, charge_task(queries))

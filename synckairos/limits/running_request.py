@@ -93,15 +93,16 @@ async def run_in_thread(function: Callable[[], T]) -> T:
     return result
 
 
-def charge_task(coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
-    """Return the coroutine of a new task, which does a part of the request that runs in this task.
+def charge_task(work: Callable[[], Coroutine[Any, Any, T]]) -> Coroutine[Any, Any, T]:
+    """Return the coroutine of a new task, which awaits `work()`, a part of the request that runs in this task.
 
     The processor time of the new task is charged to the client of the request. The steps of a request are measured in
-    its own task only, so a task that it starts needs this function.
+    its own task only, so a task that it starts needs this function. If the task is cancelled before its first step,
+    `work` is not called.
     """
     account = current_account.get()
-    return coroutine if account is None else _charge(coroutine, account)
+    return work() if account is None else _charge(work, account)
 
 
-async def _charge(coroutine: Coroutine[Any, Any, T], account: ProcessorTimeAccount) -> T:
-    return await account.steps.run(coroutine, account, [0.0])
+async def _charge(work: Callable[[], Coroutine[Any, Any, T]], account: ProcessorTimeAccount) -> T:
+    return await account.steps.run(work(), account, [0.0])

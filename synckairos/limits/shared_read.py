@@ -33,10 +33,11 @@ class SharedRead(Generic[T]):
         Raises: The exceptions of the `read` function that was called.
         """
         if self._current is None:
-            task = self._current = asyncio.create_task(charge_task(self._run(read)))
+            task = self._current = asyncio.create_task(charge_task(lambda: self._run(read)))
         else:
             if self._next is None:
-                self._next = asyncio.create_task(charge_task(self._run_after(self._current, read)))
+                current = self._current
+                self._next = asyncio.create_task(charge_task(lambda: self._run_after(current, read)))
             task = self._next
         try:
             return await asyncio.shield(task)

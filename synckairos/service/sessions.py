@@ -217,14 +217,14 @@ class Sessions:
 
         Raises: the errors of `execute`.
         """
-        return await self._shield(self.execute(request))
+        return await self._shield(lambda: self.execute(request))
 
     async def create(self, request: CreateRequest) -> SessionResult:
         """Create a session and return it. If the caller is cancelled, the creation continues in the background.
 
         Raises: SessionExists, and the errors of `execute`.
         """
-        return await self._shield(measure_command("create", self._creator.create(request)))
+        return await self._shield(lambda: measure_command("create", self._creator.create(request)))
 
     async def commit_overdue(self, session_name: str) -> SessionResult:
         """Commit a session's overdue transitions, and return the session after these transitions.
@@ -250,7 +250,7 @@ class Sessions:
         while self._running:
             await asyncio.wait(self._running)
 
-    async def _shield(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _shield(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         # The outcome of a cancelled Redis command is unknown. So the work continues if its caller is cancelled.
         task = asyncio.ensure_future(charge_task(work))
         self._running.add(task)

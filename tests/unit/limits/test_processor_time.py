@@ -140,7 +140,7 @@ async def test_time_of_a_task_and_of_a_report_is_charged_to_the_client_of_the_re
         events.append("used")
 
     async def work() -> None:
-        await asyncio.create_task(charge_task(use_processor()))
+        await asyncio.create_task(charge_task(use_processor))
 
     async def report() -> None:
         with charge_report():
@@ -151,10 +151,30 @@ async def test_time_of_a_task_and_of_a_report_is_charged_to_the_client_of_the_re
         assert not account.has_much_use
         await shares.run(client, each)
         assert account.has_much_use
-    await charge_task(use_processor())  # without a client
+    await charge_task(use_processor)  # without a client
     with charge_report():
         events.append("report without a client")
     assert events == ["used", "used", "report without a client"]
+
+
+async def test_a_task_that_is_cancelled_before_its_first_step_does_not_begin_its_work() -> None:
+    begun = list[str]()
+
+    async def wait() -> None:
+        pass
+
+    def begin() -> Coroutine[Any, Any, None]:
+        begun.append("begun")
+        return wait()
+
+    async def work() -> None:
+        task = asyncio.create_task(charge_task(begin))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    await ProcessorTime(clock=Clock()).run("a", work)
+    assert begun == []
 
 
 async def test_error_of_a_request_is_raised_and_a_cancellation_reaches_it() -> None:
