@@ -11,13 +11,13 @@ def tune_gc() -> None:
     """Exclude all existing objects from later garbage collections, and reduce the frequency of collections.
 
     By default the collector runs after 700 new objects, which a few requests create. Almost no object of this program
-    is part of a reference cycle, so rare collections are enough. A collection stops the whole process for about 0.2 µs
-    an object. It begins when the number of objects has grown by 30,000. The bodies of a few simulations at a time have
-    fewer.
+    is part of a reference cycle, so rare collections are enough. A collection stops the whole process for about 0.2 to
+    0.5 µs an object, so most look at few: one begins when the number of objects has grown by 2,500. Each twentieth also
+    looks at what the others have left.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(30_000, 3, 200)
+    gc.set_threshold(2_500, 20, 200)
 
 
 def tune_thread_switches() -> None:
