@@ -48,6 +48,12 @@ KEEPALIVE_INTERVAL_S = 15.0
 PAGE_SIZE = 200
 """Maximum number of events in one read of the audit trail after the first page."""
 
+PAGE_AGE_S = 1.0
+"""Maximum seconds since the read of a page with which a stream continues. The stream then reads the events after it."""
+
+MAX_KEPT_PAGES = 4
+"""Maximum number of pages that are kept for streams that begin soon."""
+
 
 class ConnectionCounter(Protocol):
     """Counter of the connections of this instance. Each live tail counts as one connection."""
@@ -86,8 +92,8 @@ class LiveEventStreams:
     """Source of event streams of sessions.
 
     A stream ends after it has sent the event of its session's deletion, or when a drain begins. Streams of one session
-    that wait for the events after the same event share one read of the audit trail. So do streams that are opened at
-    the same time and begin after the same event.
+    that wait for the events after the same event share one read of the audit trail. So do streams that begin after the
+    same event and are opened within `PAGE_AGE_S` seconds.
     """
 
     def __init__(
@@ -107,6 +113,8 @@ class LiveEventStreams:
         """Open streams by client."""
         self._reads: dict[ReadKey, tuple[SharedRead[LiveTailPage], int]] = {}
         """Each read that streams wait for, with the number of these streams."""
+        self._pages: dict[ReadKey, LiveTailPage] = {}
+        """The pages of the last second, oldest first."""
 
     def reserve_place(self, principal: Principal) -> contextlib.ExitStack:
         """Reserve a place for a stream of the principal's client, until the result is closed.
@@ -138,12 +146,15 @@ class LiveEventStreams:
         """Return a page of at most `limit` events after `cursor`. It has no events if there are none yet.
 
         `cursor` None means the begin of the audit trail. If `snapshots` is True, the events contain the session's
-        document. The page comes from a read that begins at this call or later, which other streams can share. The
-        caller must have checked that its client may read the events of the session.
+        document. The page comes from a read that other streams can share. A page with events was read in the last
+        second or later, so newer events can be missing in it. A page without events comes from a read that begins at
+        this call or later. The caller must have checked that its client may read the events of the session.
 
         Raises: ValidationFailed if the cursor or the limit is invalid. StoreUnavailable.
         """
         key = (session_name, cursor, limit, snapshots)
+        if (kept := self._pages.get(key)) is not None:
+            return kept
         shared, readers = self._reads.get(key) or (SharedRead(), 0)
         self._reads[key] = (shared, readers + 1)
         try:
@@ -158,7 +169,17 @@ class LiveEventStreams:
     async def _read(self, key: ReadKey) -> LiveTailPage:
         session_name, cursor, limit, snapshots = key
         page = await self._audit_trail.read_page(session_name, cursor=cursor, limit=limit, snapshots=snapshots)
-        return LiveTailPage(page.items)
+        found = LiveTailPage(page.items)
+        if found.events:
+            self._pages[key] = found
+            asyncio.get_running_loop().call_later(PAGE_AGE_S, self._forget_page, key, found)
+            if len(self._pages) > MAX_KEPT_PAGES:
+                del self._pages[next(iter(self._pages))]
+        return found
+
+    def _forget_page(self, key: ReadKey, page: LiveTailPage) -> None:
+        if self._pages.get(key) is page:
+            del self._pages[key]
 
     def stream(
         self,

@@ -197,6 +197,56 @@ async def test_tails_that_are_opened_at_once_share_the_reads_of_their_first_page
     }
 
 
+async def test_tails_that_open_one_after_another_share_their_first_page(
+    server: RestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = (await server.create_started())["session_id"]
+    trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
+    counted = CountedTrail(trail)
+    counted.release.set()
+    tails = LiveEventStreams(cast(AuditTrail, counted), lambda: False)
+    monkeypatch.setattr(live_tail, "PAGE_AGE_S", 3_600)
+
+    async def open_tail() -> list[int]:
+        """Open a tail and return the versions of its first three events."""
+        page = await tails.read_page(session_id, None, 50, snapshots=False)
+        place = tails.reserve_place(Principal.anonymous_admin("192.0.2.1"))
+        stream = tails.stream(place, session_id, page, None, snapshots=False, role="admin")
+        reader = TailReader(stream)
+        versions = [orjson.loads((await reader.next())["data"])["version"] for _ in range(3)]
+        await stream.aclose()
+        return versions
+
+    page = await tails.read_page(session_id, None, 50, snapshots=False)
+    assert await tails.read_page(session_id, None, 50, snapshots=False) is page
+    assert counted.reads == 1
+    # A tail that begins with a kept page gets the events after this page too.
+    await server.client.post(f"/v1/sessions/{session_id}/switch")
+    assert await open_tail() == [1, 2, 3]
+    assert [len((await tails.read_page(session_id, None, each, snapshots=False)).events) for each in (1, 2, 3, 4)] == [
+        *(1, 2, 3, 3)
+    ]
+    assert len(tails._pages) == live_tail.MAX_KEPT_PAGES
+    # A page without events is not kept.
+    unknown = str(uuid4())
+    before = counted.reads
+    assert not any([(await tails.read_page(unknown, None, 50, snapshots=False)).events for _ in range(2)])
+    assert counted.reads == before + 2
+
+
+async def test_kept_first_page_of_tails_is_forgotten(server: RestServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    session_id = (await server.create_started())["session_id"]
+    trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
+    tails = LiveEventStreams(trail, lambda: False)
+    monkeypatch.setattr(live_tail, "PAGE_AGE_S", 0)
+    await tails.read_page(session_id, None, 50, snapshots=False)
+
+    async def is_forgotten() -> bool:
+        return not tails._pages
+
+    await eventually(is_forgotten)
+
+
 async def test_pages_of_tails_that_begin_at_once_leave_turns_of_the_event_loop(server: RestServer) -> None:
     session_id = (await server.create_started())["session_id"]
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
