@@ -7,7 +7,8 @@ document of the version before, because Postgres would read up to 64 rows for ea
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -87,25 +88,28 @@ class Exporter:
         path = f"{tenant_folder(tenant)}exports/{name}/events-{time_range}.{form}.gz"
         count = 0
 
-        async def pieces() -> AsyncIterator[bytes]:
+        async def pieces() -> AsyncGenerator[bytes, None]:
             nonlocal count
             compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP_WBITS)
 
             def compress(chunks: Iterable[bytes]) -> bytes:
                 return b"".join(map(compressor.compress, chunks))
 
-            async for lines, chunks in self._pieces(tenant, from_at, to_at, form, snapshots):
-                count += lines
-                # The thread also renders lines with documents, so that only one document is in memory at a time.
-                yield await asyncio.to_thread(compress, chunks)
+            # An error of the thread must end the transaction at once, and not when the generator is collected.
+            async with aclosing(self._pieces(tenant, from_at, to_at, form, snapshots)) as found:
+                async for lines, chunks in found:
+                    count += lines
+                    # The thread also renders lines with documents, so that only one document is in memory at a time.
+                    yield await asyncio.to_thread(compress, chunks)
             yield await asyncio.to_thread(compressor.flush)
 
-        written = await self._cold_storage.write_stream(path, pieces())
+        async with aclosing(pieces()) as compressed:
+            written = await self._cold_storage.write_stream(path, compressed)
         return ExportResult(path, count, written)
 
     async def _pieces(
         self, tenant: str, from_at: datetime, to_at: datetime, form: ExportFormat, snapshots: bool
-    ) -> AsyncIterator[Piece]:
+    ) -> AsyncGenerator[Piece, None]:
         """Yield the rendered lines in pieces of about 256 KiB, with the number of events in each piece."""
         columns = export_columns(snapshots)
         values = {"tenant": tenant, "from": from_at, "to": to_at}
@@ -117,8 +121,9 @@ class Exporter:
             transaction.stream("removed", load_statement("archives_in_range"), values) as removed,
         ):
             removed.itersize = _RECORDS_PER_FETCH
-            async for piece in copied(transaction, tenant, from_at, to_at, form):
-                yield piece
+            async with aclosing(copied(transaction, tenant, from_at, to_at, form)) as found:
+                async for piece in found:
+                    yield piece
             async for row in removed:
                 archive = await self._cold_reader.read_archive(parse_archive_record(row))
                 for rows in _archived_rows(archive, from_at, to_at, snapshots):
@@ -130,7 +135,7 @@ class Exporter:
 
 async def _copied(
     transaction: Transaction, tenant: str, from_at: datetime, to_at: datetime, form: ExportFormat
-) -> AsyncIterator[Piece]:
+) -> AsyncGenerator[Piece, None]:
     """Yield the lines of the events in Postgres, without documents."""
     lines_of_piece: list[bytes] = []
     size, lines = 0, -1 if form == "csv" else 0  # the header is not an event
@@ -148,7 +153,7 @@ async def _copied(
 
 async def _copied_with_documents(
     transaction: Transaction, tenant: str, from_at: datetime, to_at: datetime, form: ExportFormat
-) -> AsyncIterator[Piece]:
+) -> AsyncGenerator[Piece, None]:
     """Yield the lines of the events in Postgres, with documents. A line is rendered when it is requested."""
     if form == "csv":
         yield 0, [",".join(export_columns(snapshots=True)).encode() + b"\n"]

@@ -162,3 +162,6 @@ async def test_export_with_a_document_that_cannot_be_built_fails_as_invalid_data
     assert len(await export_lines(audit, jobs, "ndjson", to_ms=10**13)) > 0
     with pytest.raises(InvalidStoredData):
         await export_lines(audit, jobs, "ndjson", snapshots=True, to_ms=10**13)
+    # The export ended its transaction before it raised, and not when the event loop closed its generators.
+    statistics = jobs.pool.get_stats()
+    assert statistics["pool_available"] == statistics["pool_size"]
