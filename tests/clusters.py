@@ -40,7 +40,7 @@ class ClusterSetup:
             bus = free_port()
             node = Node(self._folder / f"node-{number}", *_OPTIONS, *self._options, f"cluster-port {bus}")
             self.nodes.append(node)
-            _wait(lambda node=node: bool(node.ask("PING")))  # type: ignore[misc]
+            _wait_for_reply(node, "PONG", "PING")
             self._ids[node] = node.ask("CLUSTER", "MYID")[0]
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
             if number:
@@ -50,7 +50,7 @@ class ClusterSetup:
             node.ask("CLUSTER", "ADDSLOTSRANGE", str(first), str(end - 1))
         for number, node in enumerate(self.nodes[PRIMARIES:]):
             primary = self._ids[self.nodes[number]]
-            _wait(lambda node=node, primary=primary: node.ask("CLUSTER", "REPLICATE", primary) == ["OK"])  # type: ignore[misc]
+            _wait_for_reply(node, "OK", "CLUSTER", "REPLICATE", primary)
         self.wait_until_complete()
 
     def wait_until_complete(self) -> None:
@@ -156,6 +156,11 @@ class ClusterSetup:
 def _has_slot(text: str, slot: int) -> bool:
     first, _, last = text.partition("-")
     return first.isdigit() and int(first) <= slot <= int(last or first)
+
+
+def _wait_for_reply(node: Node, reply: str, *command: str) -> None:
+    """Send a command to a node until it gives this reply."""
+    _wait(lambda: node.ask(*command) == [reply])
 
 
 def _wait(condition: Callable[[], bool]) -> None:

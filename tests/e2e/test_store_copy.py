@@ -24,6 +24,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.shared_connection import RedisPipe
 from tests.conftest import copied_database
 from tests.e2e.load import audited_documents, run_load
+from tests.integration.realtime.v3_client import V3
 from tests.processes import Process
 from tests.redis_server import running_valkey
 from tests.waiting import eventually
@@ -98,7 +99,7 @@ class Watcher:
         """Watch until cancelled. Fail if the server answers a resumption with the whole state."""
         while True:
             try:
-                async with connect(self._url, subprotocols=["synckairos.v3"], proxy=None) as socket:  # type: ignore[list-item]
+                async with connect(self._url, subprotocols=[V3], proxy=None) as socket:
                     position = {"epoch": self.epochs.copy().pop(), "version": self.versions[-1]} if self.epochs else {}
                     message = {"type": "SUBSCRIBE", "session_id": self._session_id, **position}
                     await socket.send(orjson.dumps(message).decode())

@@ -1,5 +1,7 @@
 """Individual clocks in a session with an end, and clocks that end, go on or leave, at the boundaries of their rules."""
 
+from typing import Any
+
 import pytest
 
 from synckairos.clock.commands import Create, NewParticipant
@@ -10,11 +12,11 @@ from tests.unit.clock.script import T0, Played, play, spec
 WARNINGS_MS = (30_000, 10_000, -5_000)
 
 
-def play_with_end(script: str, on_timeout: str = "expire", **fields: object) -> Played:
+def play_with_end(script: str, on_timeout: str = "expire", **fields: Any) -> Played:
     """Play a script with A and B, who has a factor of 1.5, in a session that ends after 60 seconds."""
     people = (NewParticipant("A"), NewParticipant("B", time_factor=150))
     end_ms = T0 + 60_000
-    creation = Create(SyncMode.INDIVIDUAL, people, on_timeout=OnTimeout(on_timeout), ends_at_ms=end_ms, **fields)  # type: ignore[arg-type]
+    creation = Create(SyncMode.INDIVIDUAL, people, on_timeout=OnTimeout(on_timeout), ends_at_ms=end_ms, **fields)
     return play(creation, script)
 
 
